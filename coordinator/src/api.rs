@@ -26,7 +26,7 @@ use crate::{
 };
 
 impl Edge {
-    /// With every operation that is built.
+    /// Makes the edge with every operation that is built.
     pub fn new(
         backend: Backend,
         root: &Credentials,

@@ -18,9 +18,9 @@ use crate::{
     signature::sign,
 };
 
-/// How long one call may take, connecting included.
+/// Timeout of one call, connecting included (ours).
 const CALL_DEADLINE: Duration = Duration::from_secs(30);
-/// The largest answer that is read.
+/// Maximum size of an answer that is read, in bytes (ours).
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Calls one coordinator.

@@ -24,10 +24,10 @@ use tokio_util::sync::CancellationToken;
 use self::families::Families;
 use crate::{driver::Handle, edge::health::Metrics, journal::sqlite};
 
-/// Interval of writing; Prometheus asks every 15 s or more rarely.
+/// Interval of writing (ours); Prometheus asks every 15 s or more rarely.
 const EVERY: Duration = Duration::from_secs(5);
-/// Maximum services with series of their own, where a setting asks for them: in the order of their
-/// names, so that it is always the same ones.
+/// Maximum number of services with series of their own, where a setting asks for them (ours): in
+/// the order of their names, so that it is always the same ones.
 pub const SERVICE_SERIES_MAX: usize = 2_000;
 
 /// What to tell besides the clusters.
@@ -37,7 +37,7 @@ pub struct Telling {
     pub per_service: bool,
 }
 
-/// Until `shutdown`.
+/// Writes the metrics of clusters until `shutdown`.
 pub async fn tell(
     handle: Handle,
     metrics: Metrics,
@@ -93,7 +93,7 @@ struct MetricsSnapshot {
 
 struct ClusterShown {
     tally: Tally,
-    /// Of the disconnected ones, those whose tasks are replaced.
+    /// Number of the disconnected hosts whose tasks are replaced.
     lost: usize,
     waiting: usize,
 }

@@ -9,7 +9,8 @@ use std::{future::Future, panic::AssertUnwindSafe, time::Duration};
 use futures_util::FutureExt;
 use tokio::task::JoinError;
 
-/// How long something that panicked rests, so that one that panics each time costs little.
+/// Time for which something that panicked rests (ours), so that one that panics each time costs
+/// little.
 const REST: Duration = Duration::from_secs(30);
 
 /// What `work` gives, or nothing, after a rest, when it panicked.

@@ -27,12 +27,13 @@ pub const WEBHOOK_TOKEN_FILE: &str = "alertmanager-token";
 /// The file of the token that Prometheus shows, and nothing else in it.
 pub const METRICS_TOKEN_FILE: &str = "metrics-token";
 
-/// 16 characters of 5 bits after the prefix: as long as AWS's key ids.
+/// Number of random characters of 5 bits after a key id's prefix (as in AWS's key ids).
 const KEY_ID_RANDOM_CHARS: usize = 16;
-/// 30 bytes are 40 characters of base 64: as long as AWS's secrets.
+/// Number of a secret's random bytes: 30 are 40 characters of base 64, as long as AWS's secrets.
 const SECRET_RANDOM_BYTES: usize = 30;
+/// Number of a token's random bytes (ours).
 const TOKEN_RANDOM_BYTES: usize = 32;
-/// What an operator may shorten a token to.
+/// Minimum length in characters of a token that an operator shortens (ours).
 const TOKEN_CHARS_MIN: usize = 16;
 
 /// An access key id with its secret: what a client signs with.

@@ -32,8 +32,8 @@ use self::account::Account;
 pub(crate) use self::account::Room;
 pub(crate) use self::full::Full;
 
-/// Maximum number of parties that are remembered to have proved themselves; the one that did so
-/// longest ago is forgotten first.
+/// Maximum number of parties that are remembered to have proved themselves (ours); the one that did
+/// so longest ago is forgotten first.
 const PROVED_PARTIES_MAX: usize = 4096;
 
 /// How much a listener's guests may hold.
@@ -131,7 +131,7 @@ impl Visit {
         taken.granted
     }
 
-    /// The same until the guard is dropped.
+    /// Holds bytes until the guard is dropped.
     pub(crate) fn hold_for(self: &Arc<Self>, bytes: usize) -> Result<Held, Full> {
         self.hold(bytes)?;
         Ok(Held { visit: self.clone(), bytes })
@@ -203,7 +203,7 @@ impl Drop for Visit {
     }
 }
 
-/// While bytes are held.
+/// Guard of held bytes.
 pub(crate) struct Held {
     visit: Arc<Visit>,
     bytes: usize,
@@ -215,7 +215,7 @@ impl Drop for Held {
     }
 }
 
-/// While a known caller is served.
+/// Guard of a known caller who is served.
 pub(crate) struct Served(Arc<Visit>);
 
 impl Drop for Served {

@@ -3,7 +3,7 @@
 //!
 //! Two threads: the *driver* holds the state's write lock for one short step at a time; the *flush*
 //! thread makes steps durable in their order, many at once when it falls behind, and only then
-//! sends replies, wakes pollers and writes the log. Deciding goes on meanwhile. An error of the
+//! sends replies, wakes pollers and writes the log. Deciding continues meanwhile. An error of the
 //! journal ends the process without a further reply.
 
 mod checkpoint;
@@ -39,11 +39,13 @@ use self::{
 };
 use crate::{blocking::Blocking, journal::Journal};
 
-/// Requests that wait for the driver; a full queue makes callers wait.
+/// Maximum number of requests that wait for the driver (ours); a full queue makes callers wait.
 const REQUESTS_QUEUED_MAX: usize = 4_096;
-/// Commands in one step: bounds the time under the write lock and the size of a journal row.
+/// Maximum number of commands in one step (ours), which bounds the time under the write lock and
+/// the size of a journal row.
 const COMMANDS_PER_STEP_MAX: usize = 32;
-/// Steps that wait for the flush thread; a full queue makes the driver wait.
+/// Maximum number of steps that wait for the flush thread (ours); a full queue makes the driver
+/// wait.
 const STEPS_QUEUED_MAX: usize = 256;
 
 /// Starts both threads. `failed` becomes true when the journal has failed: the process must end.
@@ -135,7 +137,7 @@ struct Driver<C> {
 }
 
 impl<C: Clock> Driver<C> {
-    /// Until every handle is gone or the flush thread has ended.
+    /// Takes requests until every handle is gone or the flush thread has ended.
     fn run(mut self) {
         loop {
             let first = if self.writer.has_work() {

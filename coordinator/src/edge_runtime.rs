@@ -5,12 +5,14 @@
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
-/// Connections, heads, small requests.
+/// Number of threads for connections, heads and small requests (ours).
 const LISTENER_THREADS: usize = 2;
-/// Large requests, which keep a thread for milliseconds: one at a time, in the order in which they came.
+/// Number of threads for large requests, which keep a thread for milliseconds (ours): one request
+/// at a time, in the order in which they came.
 const WORKSHOP_THREADS: usize = 1;
-/// Maximum threads of each runtime for work that blocks, such as reading stopped tasks: as many as read
-/// at once; more readers wait. The unit's `TasksMax` has room for those of all three runtimes.
+/// Maximum number of threads of each runtime for work that blocks, such as reading stopped tasks
+/// (ours): as many as read at once; more readers wait. The unit's `TasksMax` has room for those of
+/// all three runtimes.
 pub const BLOCKING_THREADS_MAX: usize = 48;
 
 pub(crate) struct EdgeRuntime {
@@ -45,7 +47,7 @@ impl EdgeRuntime {
 }
 
 impl Drop for EdgeRuntime {
-    /// Where it is dropped nothing may be waited for.
+    /// Waits for nothing: where this is dropped nothing may be waited for.
     fn drop(&mut self) {
         for runtime in [self.listeners.take(), self.workshop.take()].into_iter().flatten() {
             runtime.shutdown_background();
@@ -62,7 +64,8 @@ mod tests {
         let unit = include_str!("../../systemd/longshore-coordinator.service");
         let tasks_max = unit.lines().find_map(|line| line.strip_prefix("TasksMax="));
         let tasks_max: usize = tasks_max.and_then(|max| max.parse().ok()).unwrap();
-        // Beside what blocks: workers, the driver, the journal's threads, and programs that launch hosts.
+        // Number of threads that do not block: workers, the driver, the journal's, and programs
+        // that launch hosts.
         const OTHERS: usize = 64;
         assert!(
             3 * BLOCKING_THREADS_MAX + LISTENER_THREADS + WORKSHOP_THREADS + OTHERS <= tasks_max

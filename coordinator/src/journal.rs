@@ -23,12 +23,13 @@ use longshore_core::{
     state::Row,
 };
 
-/// Stopped tasks that are kept, the newest.
+/// Maximum number of stopped tasks that are kept (ours): the newest.
 pub const HISTORY_TASKS_MAX: u64 = 100_000;
-/// How long deployments and revisions are kept (ecs-behaviour 1.2).
+/// Time for which deployments and revisions are kept (ecs-behaviour 1.2).
 pub const HISTORY_DEPLOYMENTS_KEPT: std::time::Duration =
     std::time::Duration::from_secs(90 * 24 * 3600);
-/// Messages of each service that are kept, the newest (ecs-behaviour 1.8, events list).
+/// Maximum number of messages of each service that are kept (ecs-behaviour 1.8, events list): the
+/// newest.
 pub const SERVICE_EVENTS_MAX: u64 = 100;
 
 /// The state as of `seq`: rows that changed since the checkpoint before.

@@ -11,9 +11,9 @@ use longshore_coordinator::{
     subcommands,
 };
 
-/// EX_USAGE: restarting does not help.
+/// Exit code EX_USAGE of sysexits: restarting does not help.
 const EXIT_BAD_SETTINGS: u8 = 64;
-/// The driver and the flush thread do the work; these carry connections.
+/// Number of threads that carry connections (ours); the driver and the flush thread do the work.
 const WORKER_THREADS: usize = 2;
 
 fn main() -> ExitCode {

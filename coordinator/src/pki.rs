@@ -42,18 +42,18 @@ use x509_parser::{
 
 pub use self::own_certificate::OwnCertificate;
 
-/// How long a node's certificate is good for.
+/// Life of a node's certificate (ours).
 pub const CERTIFICATE_LIFE: Duration = Duration::from_secs(24 * 3600);
-/// Certificates begin this long ago, for nodes whose clocks are behind.
+/// Time by which certificates begin in the past (ours), for nodes whose clocks are behind.
 pub const CERTIFICATE_BACKDATE: Duration = Duration::from_secs(3600);
-/// The CA itself: its rotation is an operator's decision, not a date's.
+/// Life of the CA itself (ours): its rotation is an operator's decision, not a date's.
 const CA_LIFE: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
-/// Bytes of a random serial number.
+/// Number of bytes of a random serial number (ours).
 const SERIAL_BYTES: usize = 16;
 /// Within the data directory: the CA's certificate and key, PEM.
 pub const CA_FILE: &str = "ca.pem";
 
-/// How to go on without the CA that the hosts know.
+/// What an operator can do without the CA that the hosts know.
 const NEW_CA: &str = "If there is none, make a new CA with `longshore-coordinator new-ca` (move what is \
     there of the old one away first): every host must then join anew";
 
@@ -194,8 +194,8 @@ impl Authority {
         CaHash(Sha256::digest(&self.certificate).into())
     }
 
-    /// Keys the hashes of this fleet's topics: the same at every start, and of no use without the CA's key
-    /// to whoever names what topics hold.
+    /// Keys the hashes of this fleet's topics. The key is the same at every start; whoever can name
+    /// what topics hold cannot use that without the CA's key.
     pub fn topic_key(&self) -> TopicKey {
         let mut hasher = Sha256::new();
         hasher.update(b"longshore topics\0");

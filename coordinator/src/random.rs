@@ -15,7 +15,7 @@ impl Random {
         Random(Arc::new(getrandom::fill))
     }
 
-    /// For simulations, which are to have the same course again.
+    /// Randomness for simulations, which are to have the same course again.
     pub fn simulated(fill: impl Fn(&mut [u8]) + Send + Sync + 'static) -> Self {
         Random(Arc::new(move |bytes| {
             fill(bytes);

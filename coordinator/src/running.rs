@@ -12,7 +12,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-/// In the data directory.
+/// Name of the file in the data directory.
 const FILE: &str = "running.json";
 
 /// Where a coordinator serves.
@@ -20,7 +20,7 @@ const FILE: &str = "running.json";
 pub struct Running {
     pub api: SocketAddr,
     pub join: SocketAddr,
-    /// Of the signatures that it accepts.
+    /// Region of the signatures that the coordinator accepts.
     pub region: String,
     pub pid: u32,
 }
@@ -54,7 +54,8 @@ impl Running {
     }
 }
 
-/// From this machine: over IPv4 where it listens on all, which is there though IPv6 is turned off.
+/// The address at which this machine reaches the coordinator: over IPv4 where it listens on all,
+/// which is there though IPv6 is turned off.
 pub(crate) fn reached_at(listen: SocketAddr) -> SocketAddr {
     match listen.ip().is_unspecified() {
         true => (Ipv4Addr::LOCALHOST, listen.port()).into(),
@@ -62,7 +63,7 @@ pub(crate) fn reached_at(listen: SocketAddr) -> SocketAddr {
     }
 }
 
-/// While the file tells.
+/// Keeps the file; dropping this removes it.
 pub(crate) struct Told(PathBuf);
 
 impl Drop for Told {

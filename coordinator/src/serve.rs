@@ -49,9 +49,10 @@ use crate::{
     settings::Settings,
 };
 
-/// How often the state machine is told that time has passed; also what the watchdog waits for.
+/// Interval of telling the state machine that time has passed (ours); the watchdog waits for the
+/// same.
 const TICK: Duration = Duration::from_secs(5);
-/// How long pollers and connections may take to end.
+/// Timeout of ending pollers and connections (ours).
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 
 /// Serves until SIGTERM or SIGINT, or until the journal fails.
@@ -289,8 +290,8 @@ fn backend(
     })
 }
 
-/// Its owner's eyes only: it holds keys, and the journal holds what users put into environments.
-/// The same goes for every file that is made in it from now on.
+/// Makes the data directory for its owner's eyes only: it holds keys, and the journal holds what
+/// users put into environments. Every file that is made there from now on is its owner's alone too.
 fn make_data_dir(path: &Path) -> Result<()> {
     use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
@@ -320,7 +321,8 @@ async fn bind(what: &str, address: SocketAddr, flag: &str) -> Result<TcpListener
     })
 }
 
-/// On a thread of its own: a large journal takes a while, in which a signal must be heard.
+/// Reads the journal on a thread of its own: a large journal takes a while, in which a signal must
+/// be heard.
 async fn read_journal(
     directory: &Path,
     clock: &Arc<dyn Clock>,

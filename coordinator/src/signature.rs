@@ -17,4 +17,5 @@ pub(crate) use self::{
     sign::{sign, sign_for_path},
 };
 
+/// Header with the time of signing.
 pub(crate) const X_AMZ_DATE: HeaderName = HeaderName::from_static("x-amz-date");

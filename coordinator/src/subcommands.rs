@@ -31,7 +31,7 @@ use crate::{
     settings::{Command, JoinTokenCommand, Settings},
 };
 
-/// Hosts that a message names.
+/// Maximum number of hosts that a message names (ours).
 const HOSTS_NAMED_MAX: usize = 20;
 
 /// Runs any subcommand but `serve` and `launcher`.
@@ -200,7 +200,8 @@ fn check(settings: &Settings) -> Result<()> {
     print("The journal is intact, and the state that a start makes of it is sound.")
 }
 
-/// Of the coordinator that serves the data directory, wherever that is and whatever its region.
+/// A client of the coordinator that serves the data directory, wherever that is and whatever its
+/// region.
 fn client(settings: &Settings) -> Result<Client> {
     let path = settings.data_dir.join(ROOT_CREDENTIALS_FILE);
     let credentials = credentials::load(&path).with_context(|| {

@@ -71,7 +71,7 @@ macro_rules! resources {
         })*
 
         impl std::fmt::Debug for Command {
-            /// As the resource's enum does.
+            /// Shows the command as the resource's enum does.
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 match self {
                     $(Command::$resource(command) => std::fmt::Debug::fmt(command, f),)*

@@ -68,7 +68,8 @@ macro_rules! resources {
         }
 
         impl serde::Serialize for Event {
-            /// As the resource's enum does: the journal does not say which it is.
+            /// Writes the event as the resource's enum does: the journal does not say whose event
+            /// it is.
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 match self {
                     $(Event::$resource(event) => event.serialize(serializer),)*

@@ -18,13 +18,13 @@ use crate::model::capacity_provider::ManagedScaling;
 pub struct Counts {
     /// Instances in service: the N of the metric.
     pub in_service: u32,
-    /// Those of them that run a task which is no daemon's.
+    /// Number of the instances in service that run a task which is no daemon's.
     pub busy: u32,
-    /// Instances on their way.
+    /// Number of instances on their way.
     pub launching: u32,
-    /// Tasks that wait for room, those that would never fit included.
+    /// Number of tasks that wait for room, those that would never fit included.
     pub waiting: u32,
-    /// Empty instances that those tasks would fill.
+    /// Number of empty instances that those tasks would fill.
     pub needed: u32,
 }
 
@@ -40,12 +40,15 @@ pub struct Reservation {
 pub enum Wanted {
     Stay,
     Out(u32),
-    /// Once it has been so for a while; the least that the group may go down to by and by.
+    /// Fewer instances, once this has been wanted for a while; the number is the least that the
+    /// group may be scaled in to, step by step.
     In(u32),
 }
 
-/// The metric of a provider without instances for whose tasks some are needed.
+/// `CapacityProviderReservation` of a provider that has no instances while tasks need some, in
+/// percent (Amazon ECS managed scaling behavior).
 const FROM_ZERO_PERCENT: u32 = 200;
+/// Number of percent in a whole.
 const PERCENT: u32 = 100;
 
 impl Counts {

@@ -1,5 +1,5 @@
 //! What a journal holds of the state, in memory: the rows of its checkpoint and the batches after it.
-//! For tests and simulations: what it holds survives a simulated crash.
+//! For tests and simulations: these rows and batches survive a simulated crash.
 //!
 //! Never: the history of what has ended. That is the journal's own.
 

@@ -81,8 +81,8 @@ impl Constraint {
     }
 }
 
-/// From what was journaled, which has been parsed before. Should a later release not read it any
-/// more, no instance meets it, and it is shown as it was given.
+/// Reads a constraint that was journaled, and so has been parsed before. Should a later release not
+/// read the text any more, no instance meets the constraint, which is shown as it was given.
 impl From<String> for Constraint {
     fn from(text: String) -> Self {
         let never = |_| Expression(Node::Any(Vec::new()));

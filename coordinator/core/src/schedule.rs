@@ -43,8 +43,8 @@ pub use self::lost::lost_hosts;
 pub use self::scaling::{Scaled, scaled, scaled_of};
 pub use self::work::Pass;
 
-/// How long a start of the coordinator waits for a host that is connected before a service says so:
-/// many times what an agent needs whose container engine answers.
+/// Time after a start of the coordinator until a service says that a connected host has not been
+/// heard (ours): many times what an agent needs whose container engine answers.
 const UNHEARD_SAID_AFTER: Duration = Duration::from_secs(60);
 
 /// Looks at what is due. Deterministic: the same state, time and entropy give the same pass.
@@ -138,7 +138,7 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Nothing is left to do: say so once, and end a service that was deleted.
+    /// Says once that nothing is left to do, and ends a service that was deleted.
     fn conclude(&mut self) {
         let (service, at) = (self.service.id, self.at);
         if self.service.status == ServiceStatus::Draining {

@@ -87,15 +87,17 @@ pub use crate::{
     placement::HostSlot,
 };
 
-/// Starts of which it is kept when they were, and by which epoch: more than were ever made on an old
-/// journal before somebody went on from it.
+/// Maximum number of the coordinator's starts whose time and epoch are kept (ours): more than were
+/// ever made on an old journal before somebody continued from it.
 const STARTS_KEPT_MAX: usize = 1_000;
 
-/// Recoveries of which it is kept where the journal had parted from what was lost.
+/// Maximum number of recoveries of which the journal's point of parting from what was lost is kept
+/// (ours).
 const RECOVERIES_KEPT_MAX: usize = 100;
 
-/// How long services stop and start nothing after `recover`: longer than an agent that can reach the
-/// coordinator needs to register, if the journal does not know its host (75 s), and to say what it runs.
+/// Time after `recover` in which services stop and start nothing (ours): longer than an agent that
+/// can reach the coordinator needs to register, if the journal does not know its host (75 s), and
+/// to say what it runs.
 const WORD_AWAITED: Duration = Duration::from_secs(90);
 
 /// A start of the coordinator: the counter of its epoch, and the journal's sequence with which it began.
@@ -138,7 +140,7 @@ pub struct State {
     hosts_by_id: FastMap<HostId, HostSlot>,
     /// Host ids given to agents that joined, with the clusters their tokens allowed.
     members: BTreeMap<HostId, Membership>,
-    /// Of the members' keys.
+    /// Hosts by the keys of the members.
     hosts_by_key: FastMap<KeyHash, HostId>,
     idle_members: IdleMembers,
     tasks: Arena<TaskSlot, Task>,
@@ -161,14 +163,15 @@ pub struct State {
     alarm_watchers: BTreeMap<String, BTreeSet<ServiceSlot>>,
     /// Calls of lifecycle hooks that are to be made, by when.
     hook_calls: BTreeSet<(Timestamp, ServiceSlot, HookId)>,
-    /// After a start, not before hosts have said what they have seen; volatile.
+    /// True once scheduling has begun: after a start, not before hosts have said what they have
+    /// seen; volatile.
     scheduling_began: bool,
     scheduling_held: bool,
     /// Clusters in which a service or a launch waits for room.
     clusters_with_waiting: BTreeSet<ClusterSlot>,
     /// Clusters whose services are looked at some at a time; volatile.
     clusters_with_rounds: BTreeSet<ClusterSlot>,
-    /// When the current epoch began: no host's silence counts from before.
+    /// When the current epoch began: no host's silence counts from an earlier time.
     epoch_started_at: Timestamp,
     /// Hosts of whose tasks this coordinator has not heard yet; volatile.
     unheard: BTreeSet<HostSlot>,
@@ -185,7 +188,7 @@ pub struct State {
     dirty: Dirty,
     tallies: tally::Tallies,
     changes: Changes,
-    /// While a start replays what everybody has heard of already.
+    /// True while a start replays what everybody has heard of already.
     replaying: bool,
 }
 
@@ -203,8 +206,8 @@ impl State {
         self.epoch
     }
 
-    /// Whether this journal remembers to have had `epoch`.
-    /// Of one before those that are kept nothing speaks against it.
+    /// Whether this journal remembers to have had `epoch`. Against an epoch before those that are
+    /// kept, nothing speaks.
     pub fn knows_epoch(&self, epoch: Epoch) -> bool {
         match self.epochs.get(&epoch.counter) {
             Some(incarnation) => *incarnation == epoch.incarnation,
@@ -220,8 +223,9 @@ impl State {
         self.recovered
     }
 
-    /// Until when hosts are given the time to say what they run beside the journal, and nobody starts
-    /// what may run: after `recover`, and anew after each start until one has waited for so long.
+    /// End of the time in which hosts say what they run beside the journal, and nobody starts what
+    /// may run already: after `recover`, and anew after each start until one start has waited for
+    /// that time.
     pub fn word_awaited_until(&self) -> Option<Timestamp> {
         self.word_awaited_until
     }
@@ -245,7 +249,7 @@ impl State {
         self.recovered.is_some()
     }
 
-    /// Whether a backup was put into this journal's place, from which nobody has gone on yet.
+    /// Whether a backup was put into this journal's place, from which nobody has continued yet.
     pub fn awaits_recover(&self) -> bool {
         self.restored.is_some_and(|up_to| self.recovered_seq <= up_to)
     }
@@ -255,8 +259,8 @@ impl State {
         self.restored = up_to;
     }
 
-    /// Whether what was asked for at this time and by this batch may have been done, and may be over,
-    /// without a word of it in this journal: it was old when `recover` went on from it.
+    /// Whether what was asked for at this time and by this batch may have been done, and may be
+    /// over, without a word of it in this journal, which was old when `recover` continued from it.
     pub fn is_unsure(&self, asked_at: Timestamp, asked_seq: u64) -> bool {
         match self.unsure_below {
             Some(below) => asked_seq < below,
@@ -347,7 +351,7 @@ impl State {
         self.hosts.iter()
     }
 
-    /// Since when a host's silence counts: it has a full grace from each start on.
+    /// Time since which a host's silence counts: each start gives the host a full grace.
     pub fn silent_since(&self, host: &Host) -> Option<Timestamp> {
         host.silent_since().map(|since| since.max(self.epoch_started_at))
     }
@@ -380,7 +384,7 @@ impl State {
         self.groups.key(name)
     }
 
-    /// For constraints that name groups.
+    /// Names of the groups, for constraints that name groups.
     pub fn groups(&self) -> &dyn GroupNames {
         &self.groups
     }

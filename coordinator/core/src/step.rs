@@ -12,9 +12,11 @@ use crate::{
     state::{Due, LogLine},
 };
 
-/// Looks of the scheduler in one step: bounds the time under the write lock. The next step goes on.
+/// Maximum number of the scheduler's looks in one step (ours), which bounds the time under the
+/// write lock; the next step continues.
 const PASSES_PER_STEP_MAX: usize = 64;
-/// Events, and tasks in events, after which a step looks no further: bounds a row of the journal.
+/// Maximum number of events, and of tasks in events, after which a step looks no further (ours),
+/// which bounds a row of the journal.
 const WEIGHT_PER_STEP_MAX: usize = 2_000;
 
 /// Random bits for new ids, from the operating system or from a simulation's seed.
@@ -59,7 +61,7 @@ pub struct Rules<'a> {
     pub look: &'a dyn Fn(&State, Due, Timestamp, u128) -> Pass,
 }
 
-/// The state machine's own.
+/// The state machine's own functions, which production runs.
 pub const RULES: Rules<'static> = Rules { decide: &decide, look: &schedule::pass };
 
 /// Decides and applies each request in turn, then lets the scheduler look at what they changed.
@@ -126,7 +128,8 @@ pub fn step_with(
     }
 }
 
-/// Nothing is looked at, and no deadline met, until the scheduler works: it would come again at once.
+/// When to step again. Nothing is looked at, and no deadline met, until the scheduler works: the
+/// wake would come again at once.
 fn next_wake(state: &State) -> Option<Timestamp> {
     let wakes = [state.next_wake(), state.next_deadline(), state.word_awaited_until()];
     wakes.into_iter().flatten().min().filter(|_| state.schedules())

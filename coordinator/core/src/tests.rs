@@ -415,7 +415,7 @@ fn a_full_cluster_says_how_much_is_missing() {
     assert!(failures[0].contains("400 of the 600 MiB needed"), "{failures:?}");
 }
 
-/// Its agent says so in every answer.
+/// The host's agent says in every answer that its machine is about to be taken away.
 #[test]
 fn host_that_leaves_is_drained_once() {
     let (world, hosts) = World::with_hosts(2);

@@ -29,9 +29,9 @@ use crate::{
 const LABELS: [&str; 3] = ["alarmname", "longshore_alarm", "alertname"];
 /// The version of the webhook's format.
 const VERSION: &str = "4";
-/// Alerts in one notification.
+/// Maximum number of alerts in one notification (ours).
 const ALERTS_MAX: usize = 10_000;
-/// How much of an unknown name is repeated.
+/// Maximum number of characters of an unknown name that are repeated (ours).
 const QUOTED_CHARS_MAX: usize = 255;
 
 /// What became of a notification: the answer's status and body.
@@ -47,7 +47,7 @@ struct Report {
     message: Option<String>,
     /// Alarms whose state is now what the notification says.
     set: BTreeSet<String>,
-    /// Names of no alarm.
+    /// Names that belong to no alarm.
     unknown: BTreeSet<String>,
     /// Alerts without a label that names an alarm.
     unnamed: usize,

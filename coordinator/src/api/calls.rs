@@ -20,7 +20,7 @@ impl Api {
         self.try_submit(command, view).await?.map_err(|rejection| self.refusal(&rejection))
     }
 
-    /// The same for a handler that has words of its own for some rejections.
+    /// Submits a command for a handler that has words of its own for some rejections.
     pub(crate) async fn try_submit<T: Send + 'static>(
         &self,
         command: Command,

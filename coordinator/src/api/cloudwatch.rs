@@ -8,7 +8,7 @@ use crate::edge::{
     service::{QueryModel, Service, ServiceModel},
 };
 
-/// Before the names of CloudWatch's operations.
+/// What stands before the names of CloudWatch's operations.
 pub(crate) const TARGET: &str = "GraniteServiceVersion20100801";
 pub(crate) const SIGNING_NAME: &str = "monitoring";
 

@@ -30,7 +30,7 @@ use crate::edge::{
     service::{KnownOperations, Service, ServiceModel},
 };
 
-/// Before the names of ECS's operations.
+/// What stands before the names of ECS's operations.
 pub(crate) const TARGET: &str = "AmazonEC2ContainerServiceV20141113";
 pub(crate) const SIGNING_NAME: &str = "ecs";
 

@@ -22,7 +22,7 @@ use crate::edge::{
     service::{QueryModel, Service, ServiceModel},
 };
 
-/// Before the names of CloudWatch Logs' operations.
+/// What stands before the names of CloudWatch Logs' operations.
 pub(crate) const TARGET: &str = "Logs_20140328";
 pub(crate) const SIGNING_NAME: &str = "logs";
 

@@ -10,7 +10,7 @@ use crate::edge::{
     service::{Service, ServiceModel},
 };
 
-/// Before the names of Longshore's own operations, which are signed for ECS.
+/// What stands before the names of Longshore's own operations, which are signed for ECS.
 pub(crate) const TARGET: &str = "Longshore_2026";
 
 pub(crate) fn service() -> Service {

@@ -63,7 +63,7 @@ impl ApiError {
     }
 }
 
-/// As ECS answers; where its reference does not say, with an error that the operation declares.
+/// The error as ECS answers; where its reference does not say, one that the operation declares.
 fn code_of(rejection: &Rejection) -> ErrorCode {
     match rejection {
         Rejection::Cluster(rejection) => code_of_cluster(rejection),

@@ -1,4 +1,5 @@
-//! What managed scaling goes by: M and N of each capacity provider, what waits and what is on its way.
+//! What managed scaling decides by: M and N of each capacity provider, what waits and what is on
+//! its way.
 //!
 //! A provider that is gone has no series: nothing is told of it, not zeros.
 

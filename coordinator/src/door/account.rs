@@ -10,7 +10,7 @@ use super::full::Full;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Room {
     pub(crate) bytes_max: usize,
-    /// Of them, kept for parties that are favoured.
+    /// Number of the bytes that are kept for parties that are favoured.
     pub(crate) reserve_bytes: usize,
     /// Maximum that one party may hold.
     pub(crate) party_bytes_max: usize,
@@ -29,7 +29,7 @@ pub(super) struct Taken {
 pub(super) struct Account {
     room: Room,
     bytes: usize,
-    /// Of them, those of parties that are not favoured.
+    /// Number of the bytes that parties hold that are not favoured.
     common_bytes: usize,
     guests: FastMap<u64, Guest>,
     parties: FastMap<IpAddr, Party>,
@@ -50,7 +50,7 @@ struct Guest {
 struct Party {
     bytes: usize,
     guests: usize,
-    /// Once it is, until its last guest leaves.
+    /// True from the moment at which the party is favoured until its last guest leaves.
     favoured: bool,
     /// Guests that give way. Their ids grow with time, so the first is the oldest.
     yielding: BTreeSet<u64>,

@@ -23,7 +23,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-/// How often whoever waits looks for bodies that have become slow.
+/// Interval at which whoever waits looks for bodies that have become slow (ours).
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Bounds of the bodies of one kind of callers.
@@ -68,7 +68,7 @@ pub(crate) struct Bodies {
 #[derive(Default)]
 struct Inside {
     next: u64,
-    /// By age.
+    /// Bodies that wait, by age.
     waiting: BTreeMap<u64, Waiting>,
     bodies: BTreeMap<u64, Body>,
 }
@@ -159,7 +159,7 @@ impl Bodies {
 }
 
 impl InMemory {
-    /// So much more of the body is here.
+    /// Counts that `bytes` more of the body are here.
     pub(crate) fn came(&self, bytes: usize) {
         if let Some(Body { state: State::Arriving { arrived, .. }, .. }) =
             self.bodies.lock().bodies.get_mut(&self.id)
@@ -168,7 +168,7 @@ impl InMemory {
         }
     }
 
-    /// All of the body is here, unless it gives way already.
+    /// Counts that all of the body is here, unless it gives way already.
     pub(crate) fn is_whole(&self) -> Result<(), NoRoom> {
         match self.bodies.lock().bodies.get_mut(&self.id).map(|body| &mut body.state) {
             Some(State::GivesWay(why)) => Err(*why),
@@ -192,7 +192,7 @@ impl InMemory {
         }
     }
 
-    /// The body, of which so many bytes are here, counts among those of known callers from now on.
+    /// Counts the body, of which `bytes` bytes are here, among those of known callers from now on.
     pub(crate) fn move_to(self, known: &Arc<Bodies>, bytes: usize) -> InMemory {
         let party = self.bodies.lock().bodies.get(&self.id).map(|body| body.party);
         match party {
@@ -241,7 +241,8 @@ impl Inside {
         }
     }
 
-    /// Of the parties that wait, the one that has least; of its bodies, the one that waits longest.
+    /// The body that is next: of the waiting parties, the one that holds least; of that party's
+    /// bodies, the one that waits longest.
     fn first_in_line(&self) -> Option<(u64, &Waiting)> {
         let held = self.held();
         let has = |waiting: &Waiting| held.get(&waiting.party).copied().unwrap_or(0);

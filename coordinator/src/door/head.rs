@@ -7,10 +7,10 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::{Full, Visit};
 
-/// What a connection is counted as until its first head is there: its task, its socket's entry, and
-/// the head itself up to [`FIRST_BYTES`].
+/// Bytes that a connection is counted as until its first head is there (ours): its task, its
+/// socket's entry, and the head itself up to [`FIRST_BYTES`].
 pub(crate) const HEAD_STAGE_BYTES: usize = 2 * 1024;
-/// The buffer that a head gets at first; most fit into twice as much.
+/// Size in bytes of the buffer that a head gets at first (ours); most heads fit into twice as much.
 const FIRST_BYTES: usize = 512;
 
 /// Why there is no head.

@@ -35,7 +35,7 @@ pub(crate) struct Paced<S> {
     /// What was read already.
     head: Bytes,
     pace: WritePace,
-    /// While the peer does not take what is written: until when it has to have taken more.
+    /// Deadline by which the peer has to have taken more; absent while it takes what is written.
     blocked: Option<Pin<Box<Sleep>>>,
 }
 

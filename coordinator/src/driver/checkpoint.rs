@@ -4,13 +4,13 @@ use longshore_core::{State, step::Flush};
 
 use crate::journal::Checkpoint;
 
-/// Changed entities after which a checkpoint begins: bounds the one transaction that writes their
-/// rows, for which replies wait.
+/// Number of changed entities after which a checkpoint begins (ours): bounds the one transaction
+/// that writes their rows, for which replies wait.
 pub(crate) const ENTITIES_PER_CHECKPOINT: usize = 5_000;
-/// Events after which a checkpoint begins though they changed the same few entities: bounds the
-/// journal's tail, and so the time of a start.
+/// Number of events after which a checkpoint begins though they changed the same few entities
+/// (ours): bounds the journal's tail, and so the time of a start.
 pub(crate) const EVENTS_PER_CHECKPOINT: usize = 20_000;
-/// Entities encoded under one hold of the write lock.
+/// Maximum number of entities encoded under one hold of the write lock (ours).
 const ENTITIES_PER_SLICE: usize = 128;
 
 /// How often, and in which pieces.
@@ -58,7 +58,7 @@ impl Checkpoints {
         self.capturing() || self.events >= self.pace.events || self.changed >= self.pace.entities
     }
 
-    /// Begins or goes on; the checkpoint once it is whole.
+    /// Begins or continues the checkpoint, and returns it once it is whole.
     pub(super) fn advance(&mut self, state: &mut State) -> Option<Checkpoint> {
         let seq = match self.capturing {
             Some(seq) => seq,

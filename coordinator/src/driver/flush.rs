@@ -15,7 +15,7 @@ use crate::journal::{Checkpoint, Journal, JournalError};
 pub(crate) const TASKS_STOPPED: &str = "longshore_tasks_stopped_total";
 pub(crate) const CHECKPOINT_SECONDS: &str = "longshore_journal_checkpoint_seconds";
 pub(crate) const APPEND_SECONDS: &str = "longshore_journal_append_seconds";
-/// Steps that one transaction takes at the most.
+/// Maximum number of steps that one transaction takes (ours).
 const STEPS_PER_COMMIT_MAX: usize = 64;
 
 pub(super) enum FlushItem {
@@ -33,7 +33,7 @@ pub(super) struct Flush<J> {
 }
 
 impl<J: Journal> Flush<J> {
-    /// Until the driver has ended or the journal has failed.
+    /// Makes steps durable until the driver has ended or the journal has failed.
     pub(super) fn run(mut self, items: mpsc::Receiver<FlushItem>) {
         while let Ok(first) = items.recv() {
             let mut taken = vec![first];

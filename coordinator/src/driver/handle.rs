@@ -67,7 +67,7 @@ pub enum JournalWentBack {
 }
 
 impl JournalWentBack {
-    /// Of the host that has seen the latest epoch.
+    /// The proof of the host that has seen the latest epoch.
     pub fn proof(&self) -> Option<&Proof> {
         match self {
             JournalWentBack::Proved(proof) => Some(proof),
@@ -151,7 +151,8 @@ impl Handle {
         self.submit_always(command, view).await
     }
 
-    /// The same for what must go on with an old journal: the fleet's own words and `recover`.
+    /// Submits a command that must be taken with an old journal too: the fleet's own words and
+    /// `recover`.
     pub async fn submit_always<T: Send + 'static>(
         &self,
         command: Command,
@@ -304,7 +305,7 @@ impl Handle {
         }
     }
 
-    /// The operator goes on from an older journal: a new epoch above all that any agent has
+    /// Continues from an older journal for the operator: a new epoch above all that any agent has
     /// seen, and what agents run beyond the journal is taken back from them.
     pub async fn recover(&self, incarnation: u64) -> Result<(), Refused> {
         self.hearing.over().await;

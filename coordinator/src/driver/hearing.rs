@@ -26,7 +26,7 @@ impl Default for Hearing {
 }
 
 impl Hearing {
-    /// From now on [`Hearing::over`] waits.
+    /// Makes [`Hearing::over`] wait from now on.
     pub fn begin(&self) {
         self.over.send_replace(false);
     }

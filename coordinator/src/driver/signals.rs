@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use longshore_common::{id::HostId, index::FastMap};
 use tokio::{sync::Notify, time::Instant};
 
-/// Of one host, for its one poller.
+/// The signal of one host, for its one poller.
 #[derive(Default)]
 pub struct Signal {
     changed: Notify,
@@ -48,7 +48,7 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// From now on this host's changes wake the returned signal.
+    /// Makes this host's changes wake the returned signal from now on.
     pub fn listen(&self, host: HostId) -> Arc<Signal> {
         let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
         hosts.entry(host).or_default().clone()

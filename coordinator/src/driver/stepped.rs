@@ -77,7 +77,7 @@ impl<J: Journal> Stepped<J> {
         self.flush_first(self.unflushed.len())
     }
 
-    /// The same of the first `count` steps and checkpoints: what a crash leaves.
+    /// Flushes only the first `count` steps and checkpoints: what a crash leaves.
     pub fn flush_first(&mut self, count: usize) -> Result<(), JournalError> {
         self.flush.take(self.unflushed.drain(..count).collect())
     }

@@ -7,7 +7,7 @@ use longshore_core::{Command, command::EpochCommand};
 
 use super::Handle;
 
-/// Shortest time between two wakes of the scheduler by the clock.
+/// Minimum interval between two wakes of the scheduler by the clock (ours).
 const WAKES_APART_MIN: Duration = Duration::from_millis(2);
 
 /// Says that time has passed, every `tick` and whenever the scheduler wants to look again.

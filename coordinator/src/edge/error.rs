@@ -83,7 +83,7 @@ pub(crate) enum ErrorCode {
     Conflict,
     Blocked,
     ResourceInUse,
-    /// Of CloudWatch Logs, whose other errors are named as ECS's.
+    /// An error of CloudWatch Logs, whose other errors are named as ECS's.
     ResourceAlreadyExists,
     TooManyTags,
     UpdateInProgress,
@@ -142,7 +142,7 @@ impl AutoScalingFault {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum MonitoringFault {
     ResourceNotFound,
-    /// The same of operations that came later, under another name.
+    /// The resource is not found either: the other name, which later operations give this error.
     NoSuchResource,
     LimitExceeded,
     InvalidNextToken,

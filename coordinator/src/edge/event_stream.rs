@@ -1,4 +1,4 @@
-//! Answers that go on: AWS's event stream, whose messages are told while the request lasts.
+//! Answers that continue: AWS's event stream, whose messages are told while the request lasts.
 //!
 //! Owns how a message is framed and how it reaches the listener. Never: what is told, or when.
 
@@ -19,7 +19,7 @@ const INITIAL_RESPONSE: &str = "initial-response";
 pub(crate) struct EventStream(mpsc::Receiver<Bytes>);
 
 impl EventStream {
-    /// With room for so many messages that the client has not taken yet.
+    /// Makes a stream with room for `room` messages that the client has not taken yet.
     pub(crate) fn new(room: usize) -> (mpsc::Sender<Bytes>, Self) {
         let (sender, receiver) = mpsc::channel(room);
         (sender, EventStream(receiver))

@@ -21,7 +21,7 @@ use crate::edge::{
 const X_AMZN_ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
 const X_AMZN_REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 const X_AMZ_SSO_TOKEN: HeaderName = HeaderName::from_static("x-amz-sso_bearer_token");
-/// Longest name of a service that is repeated.
+/// Maximum length in characters of a service's name that is repeated (ours).
 const NAME_CHARS_MAX: usize = 64;
 /// Headers that only AWS's SDKs send; they do so without a signature too.
 const MARKS_OF_SDKS: [&str; 4] =
@@ -153,8 +153,8 @@ const XML: HeaderValue = HeaderValue::from_static("text/xml");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 impl Form {
-    /// Of a request without a signature and a target: objects that everybody may read are what is mostly
-    /// asked for so, else tokens and JSON tell that it is another service.
+    /// The form of a request without a signature and a target: objects that everybody may read are
+    /// what is mostly asked for so, else tokens and JSON tell that it is another service.
     fn of_unnamed(headers: &HeaderMap) -> Self {
         let content_type = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
         let is_json = content_type.is_some_and(|kind| kind.contains("json"));

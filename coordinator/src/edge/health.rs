@@ -30,7 +30,7 @@ pub struct Health(Arc<RwLock<Phase>>);
 enum Phase {
     Starting(String),
     Ready,
-    /// It served before.
+    /// The coordinator served before.
     NotReady(String),
 }
 
@@ -90,7 +90,7 @@ pub struct Metrics {
     clusters: Arc<Mutex<Arc<str>>>,
 }
 
-/// How old a text may be that an asker gets.
+/// Maximum age of a text that an asker gets (ours).
 const TEXT_AGE_MAX: Duration = Duration::from_secs(1);
 
 impl Metrics {

@@ -26,7 +26,8 @@ const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlen
 pub struct Offered {
     /// The service that a request is signed for.
     pub service: &'static str,
-    /// Before the operation in `X-Amz-Target`; absent: a form of the query protocol, of `version`.
+    /// What stands before the operation in `X-Amz-Target`; absent: a form of the query protocol, of
+    /// `version`.
     pub target: Option<&'static str>,
     pub version: &'static str,
     pub operation: &'static str,

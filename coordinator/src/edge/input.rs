@@ -16,9 +16,10 @@ use decode::{Fault, FaultKind, Segment};
 use node::quoted;
 pub(crate) use node::{DEPTH_MAX, Node, VALUES_MAX};
 
-/// The largest body of a request (promises.md 4; the largest legal one is a 64 KiB definition).
+/// Maximum size of a request's body in bytes (promises.md 4; the largest legal one is a 64 KiB
+/// definition).
 pub(crate) const BODY_BYTES_MAX: usize = 1024 * 1024;
-/// Suggestions for an unknown member.
+/// Maximum number of suggestions for an unknown member (ours).
 const SUGGESTIONS_MAX: usize = 3;
 
 /// Reads `body` as a `T`. `invalid` is the code for a missing or ill-valued member; a member of
@@ -106,7 +107,7 @@ fn hint(name: &str, known: &[&str]) -> String {
     format!("Did you mean {}?", near.join(" or "))
 }
 
-/// Where in the request: `containerDefinitions[0].portMappings[1].hostPort`.
+/// A place in the request: `containerDefinitions[0].portMappings[1].hostPort`.
 struct Place<'a>(&'a [Segment]);
 
 impl Place<'_> {

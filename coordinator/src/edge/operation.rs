@@ -40,7 +40,7 @@ pub(crate) enum Effect {
 pub(crate) enum Output {
     /// Written already, for a service that speaks JSON only.
     Json(Vec<u8>),
-    /// To be written in the protocol of the request.
+    /// An answer yet to be written in the protocol of the request.
     Tree(Tree),
     Events(EventStream),
 }
@@ -75,7 +75,7 @@ impl Operation {
         Operation { empty_output: true, ..self }
     }
 
-    /// A page token goes on being good when these members change.
+    /// Keeps a page token valid when these members change.
     pub(crate) fn with_pages_for_any(self, unbound: &'static [&'static str]) -> Self {
         Operation { unbound, ..self }
     }

@@ -14,13 +14,15 @@ use super::{error::ApiError, input::Node};
 
 /// The cluster that is meant when none is named.
 pub(crate) const DEFAULT_CLUSTER: &str = "default";
-/// The largest page of most lists, and their default (ecs-behaviour 1.1).
+/// Maximum size of a page of most lists, and its default (ecs-behaviour 1.1).
 pub(crate) const PAGE_MAX: usize = 100;
-/// Characters of a token: the longest is two names of 512 characters and a seal.
+/// Maximum length of a token in characters (ours): the longest is two names of 512 characters and a
+/// seal.
 const TOKEN_CHARS_MAX: usize = 2048;
-/// Bytes of a token's seal.
+/// Number of bytes of a token's seal (ours).
 const SEAL_BYTES: usize = 16;
-/// Raised when what a seal covers changes: older tokens are then refused, and clients begin anew.
+/// Version of what a seal covers, raised when that changes: older tokens are then refused, and
+/// clients begin anew.
 const SEAL_VERSION: u8 = 1;
 /// Members of a request that another page of the same list may have otherwise.
 const UNBOUND: [&str; 5] = ["nextToken", "maxResults", "limit", "NextToken", "MaxRecords"];
@@ -30,12 +32,13 @@ const UNBOUND: [&str; 5] = ["nextToken", "maxResults", "limit", "NextToken", "Ma
 pub(crate) struct PageScope([u8; 32]);
 
 impl PageScope {
-    /// Before the input is read: of no list.
+    /// The scope before the input is read: of no list.
     pub(crate) fn none() -> Self {
         PageScope([0; 32])
     }
 
-    /// Of a request's input. `unbound` are further members that do not say what is listed.
+    /// The scope of a request's input. `unbound` are further members that do not say what is
+    /// listed.
     pub(crate) fn of(ca: CaHash, operation: &str, unbound: &[&str], input: &Node<'_>) -> Self {
         let mut hash = Sha256::new();
         hash.update([SEAL_VERSION]);
@@ -152,7 +155,7 @@ impl Page {
         Self::parse_with(scope, max_results, next_token, PAGE_MAX, PAGE_MAX)
     }
 
-    /// For a list with a default size of its own, or a smaller largest one.
+    /// Reads the page of a list with a default size of its own, or a smaller largest one.
     pub(crate) fn parse_with(
         scope: &PageScope,
         max_results: Option<i64>,
@@ -184,7 +187,7 @@ impl Page {
     }
 
     /// Takes a page of `items`, which begin after [`Page::after`], and the token for the next one.
-    /// `key` names an item so that the list can go on after it.
+    /// `key` names an item so that the list can continue after it.
     pub(crate) fn take<T>(
         &self,
         items: impl Iterator<Item = T>,
@@ -199,7 +202,7 @@ impl Page {
         (page, token)
     }
 
-    /// For a list that finds by itself where its next page begins.
+    /// The token for the next page, in a list that finds by itself where that page begins.
     pub(crate) fn token(&self, after: &str) -> String {
         self.scope.token(after)
     }

@@ -19,14 +19,16 @@ const FORM: &str = "application/x-www-form-urlencoded";
 const CBOR: &str = "application/cbor";
 
 pub(crate) const API_PATH: &str = "/";
-/// Names the operation in the JSON protocols.
+/// Header that names the operation in the JSON protocols.
 pub(crate) const X_AMZ_TARGET: HeaderName = HeaderName::from_static("x-amz-target");
-/// Which Smithy protocol a request speaks, and its answer: RPC v2 wants both to say so.
+/// Header that says which Smithy protocol a request speaks, and its answer: RPC v2 wants both to
+/// say so.
 pub(crate) const SMITHY_PROTOCOL: HeaderName = HeaderName::from_static("smithy-protocol");
 const RPC_V2_CBOR: HeaderValue = HeaderValue::from_static("rpc-v2-cbor");
-/// By this a client of a service that once spoke the query protocol asks for its errors' names.
+/// Header by which a client of a service that once spoke the query protocol asks for the names of
+/// that service's errors.
 const X_AMZN_QUERY_MODE: HeaderName = HeaderName::from_static("x-amzn-query-mode");
-/// The name by which the query protocol has an error, and whose fault it is.
+/// Header with the name by which the query protocol has an error, and whose fault the error is.
 pub(crate) const X_AMZN_QUERY_ERROR: HeaderName = HeaderName::from_static("x-amzn-query-error");
 
 /// How a request is written and its answer is to be.

@@ -36,21 +36,23 @@ use crate::{
     edge::{Edge, health::CONNECTIONS_REFUSED},
 };
 
-/// Maximum bytes of a request's head (promises.md 4).
+/// Maximum size of a request's head in bytes (promises.md 4).
 const HEAD_BYTES_MAX: usize = 16 * 1024;
-/// Maximum headers in a request's head; AWS's SDKs send about fifteen.
+/// Maximum number of headers in a request's head (ours); AWS's SDKs send about fifteen.
 const HEADERS_MAX: usize = 64;
-/// What a connection is counted as once it has a head: hyper's buffers of 8 KiB each way, the request's
-/// headers and its task.
+/// Bytes that a connection is counted as once it has a head (ours): hyper's buffers of 8 KiB each
+/// way, the request's headers and its task.
 const REQUEST_STAGE_BYTES: usize = 24 * 1024;
-/// Bytes that the kernel keeps for a connection, each way (it doubles them): enough for 1 MB/s over
-/// 100 ms, and 4,000 connections cannot have gigabytes of it.
+/// Bytes that the kernel keeps for a connection, each way (ours; the kernel doubles them): enough
+/// for 1 MB/s over 100 ms, and 4,000 connections cannot have gigabytes of it.
 const SOCKET_BUFFER_BYTES: usize = 64 * 1024;
-/// How long requests under way may take once the coordinator stops.
+/// Timeout of requests under way once the coordinator stops (ours).
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
-/// The wait after a failed accept: most likely there are no file descriptors left.
+/// Interval until the next accept after a failed one (ours): most likely there are no file
+/// descriptors left.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
-/// How often what the metrics recorded is folded, so that it cannot grow when nobody reads it.
+/// Interval of folding what the metrics recorded (ours), so that it cannot grow when nobody reads
+/// it.
 const METRICS_FOLD_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Serves until `shutdown`, then lets the requests under way end.

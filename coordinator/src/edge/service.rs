@@ -24,8 +24,8 @@ use crate::edge::{
 pub(crate) struct ServiceModel {
     /// The service of the signature's scope.
     pub(crate) name: &'static str,
-    /// Before the operation in `X-Amz-Target`, and the service in an RPC's path. Absent: it speaks
-    /// the query protocol only.
+    /// What stands before the operation in `X-Amz-Target`, and the service in an RPC's path.
+    /// Absent: the service speaks the query protocol only.
     pub(crate) target: Option<&'static str>,
     /// Absent: it speaks JSON only.
     pub(crate) query: Option<QueryModel>,
@@ -64,7 +64,8 @@ pub(crate) struct Service {
 /// What became of a request.
 pub(crate) struct Routed {
     pub(crate) wire: Wire,
-    /// For the log and the metrics: only names that exist, so that strangers cannot add any.
+    /// The operation's name for the log and the metrics: only names that exist, so that strangers
+    /// cannot add any.
     pub(crate) operation: Option<&'static str>,
     pub(crate) answer: Result<Body, ApiError>,
 }
@@ -72,13 +73,13 @@ pub(crate) struct Routed {
 /// An answer's bytes.
 pub(crate) enum Body {
     Whole(Vec<u8>),
-    /// They come while the request lasts.
+    /// Events that come while the request lasts.
     Events(EventStream),
 }
 
 #[cfg(test)]
 impl Body {
-    /// Of an operation that answers at once.
+    /// The bytes of an operation that answers at once.
     pub(crate) fn whole(self) -> Vec<u8> {
         match self {
             Body::Whole(bytes) => bytes,

@@ -34,9 +34,10 @@ use keys::SigningKeys;
 const X_AMZ_SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
 const X_AMZ_CONTENT_SHA256: HeaderName = HeaderName::from_static("x-amz-content-sha256");
 
-/// How far the client's clock may be off, either way (AWS's rule for every service).
+/// Maximum time that the client's clock may be off, either way (AWS's rule for every service).
 const SKEW_MAX: Duration = Duration::from_secs(15 * 60);
-/// More signed headers than any client sends; bounds the work for an unknown caller.
+/// Maximum number of signed headers (ours): more than any client sends; bounds the work for an
+/// unknown caller.
 const SIGNED_HEADERS_MAX: usize = 64;
 
 /// Headers that decide what a request means: two of one could be read differently by two readers.
@@ -395,7 +396,7 @@ pub(crate) fn claimed_service(headers: &HeaderMap) -> Option<&str> {
     credential.split([',', ' ']).next()?.split('/').nth(3)
 }
 
-/// The same of a signature in the query string, which no service here takes.
+/// The service that a signature in the query string names; no service here takes such a signature.
 pub(crate) fn presigned_service(parts: &Parts) -> Option<String> {
     let pairs = form_urlencoded::parse(parts.uri.query()?.as_bytes());
     let mut credentials = pairs.filter(|(name, _)| name.eq_ignore_ascii_case("x-amz-credential"));

@@ -19,7 +19,7 @@ use crate::{
     random::Random,
 };
 
-/// 2026-01-02T03:04:05Z.
+/// Time of the clock, 2026-01-02T03:04:05Z.
 pub(crate) const NOW: Timestamp = Timestamp(1_767_323_045_000);
 
 /// What Alertmanager must show.
@@ -28,12 +28,12 @@ pub(crate) const WEBHOOK_TOKEN: &str = "a-token-of-alertmanager";
 /// What whoever reads the metrics from another machine must show.
 pub(crate) const METRICS_TOKEN: &str = "a-token-of-prometheus";
 
-/// With an empty state.
+/// A backend with an empty state.
 pub(crate) fn empty(identity: Identity) -> Backend {
     with_capacity(identity, CapacityPolicy::default())
 }
 
-/// With an empty state and settings that say this of capacity.
+/// A backend with an empty state and settings that say this of capacity.
 pub(crate) fn with_capacity(identity: Identity, policy: CapacityPolicy) -> Backend {
     let disk = MemoryDisk::default();
     let mut next = 0_u128;

@@ -22,17 +22,18 @@ use tokio_util::sync::CancellationToken;
 use super::https;
 use crate::{contained::contained, driver::Handle};
 
-/// Hooks that are called at the same time; others wait for their turn.
+/// Maximum number of hooks that are called at the same time (ours); others wait for their turn.
 const CALLS_AT_ONCE_MAX: usize = 64;
-/// How long one call may take, connecting included.
+/// Timeout of one call, connecting included (ours).
 const CALL_DEADLINE: Duration = Duration::from_secs(60);
-/// The largest answer that is read.
+/// Maximum size of an answer that is read, in bytes (ours).
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
-/// ecs-behaviour 1.11: `callBackDelay` when the answer gives none.
+/// Default `callBackDelay` in seconds, when the answer gives none (ecs-behaviour 1.11).
 const CALL_BACK_S: u32 = 30;
-/// A hook that could not be reached is called again after so long, until it expires.
+/// Interval in seconds until a hook that could not be reached is called again (ours), until it
+/// expires.
 const RETRY_S: u32 = 10;
-/// Longest delay that an answer may ask for: a stage's own limit.
+/// Maximum delay in seconds that an answer may ask for (ecs-behaviour 1.11: a stage's own limit).
 const CALL_BACK_S_MAX: u32 = 24 * 3600;
 
 /// One call, with all that it says.
@@ -46,7 +47,7 @@ struct Call {
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct HookRequest {
-    /// The same for every call of this run of the hook.
+    /// Id of this run of the hook, the same in every call of the run.
     execution_id: String,
     lifecycle_stage: &'static str,
     resource_arn: String,
@@ -340,7 +341,7 @@ mod tests {
         running.await.unwrap();
     }
 
-    /// Often enough for a call to be made and heard.
+    /// Maximum number of looks until a call has been made and heard.
     const LOOKS: usize = 500;
 
     /// A blue/green service that asks `url` before it scales up.

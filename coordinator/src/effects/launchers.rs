@@ -44,13 +44,14 @@ use crate::{
     settings::{Launcher, LauncherKind},
 };
 
-/// A list is asked for so often; what two in a row show to be wrong is put right.
+/// Interval of asking for a list (ours); what two in a row show to be wrong is put right.
 const LIST_EVERY: Duration = Duration::from_secs(60);
-/// Nothing tells when the scheduler begins or is held: it is looked at so often.
+/// Interval of looking whether the scheduler has begun or is held (ours), which nothing tells.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// From one look at an Auto Scaling group of AWS to the next.
+/// Interval from one look at an Auto Scaling group of AWS to the next (ours).
 const ROUNDS_APART: Duration = Duration::from_secs(2);
-/// Ids of a list that are looked at: more than all groups of a launcher have.
+/// Maximum number of ids of a list that are looked at (ours): more than all groups of a launcher
+/// have.
 const LISTED_MAX: usize = 100_000;
 
 /// What launched hosts are told, and by whom they are launched.
@@ -250,7 +251,7 @@ struct Lists {
 }
 
 impl Lists {
-    /// Those that are to be asked now; they are under way from now on.
+    /// Launchers that are to be asked now; they are under way from now on.
     fn due(&mut self, launching: &Launching, now: Timestamp, every: Duration) -> Vec<String> {
         let is_due = |name: &&String| {
             let asked = self.asked.get(*name);

@@ -54,7 +54,7 @@ pub trait LogClient: Send + Sync + 'static {
     ) -> impl Future<Output = Result<LogReply, PollError>> + Send;
 }
 
-/// What an answer may take beyond the time that its request asked the agent to hold it.
+/// Time that an answer may take beyond the time that its request asked the agent to hold it (ours).
 pub const ANSWER_GRACE: Duration = Duration::from_secs(5);
 
 /// Why a poll has no answer.

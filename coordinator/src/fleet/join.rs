@@ -71,38 +71,42 @@ pub use self::{
     token::{MadeToken, make as make_token},
 };
 
-/// What a connection is counted as: TLS's buffers and hyper's, both ways.
+/// Bytes that a connection is counted as (ours): TLS's buffers and hyper's, both ways.
 const CONNECTION_BYTES: usize = 48 * 1024;
-/// What callers may hold that have shown neither a certificate of the fleet nor a good token: 170
-/// connections of one address, behind which a whole rack may sit, or 26 bodies of the largest size.
+/// Maximum of what callers may hold that have shown neither a certificate of the fleet nor a good
+/// token (ours): 170 connections of one address, behind which a whole rack may sit, or 26 bodies of
+/// the largest size.
 const STRANGERS: Room = Room {
     bytes_max: 24 * 1024 * 1024,
     reserve_bytes: 8 * 1024 * 1024,
     party_bytes_max: 8 * 1024 * 1024,
     fair_bytes: FAIR_BYTES,
 };
-/// What hosts of the fleet may hold: 1,300 connections; each carries one request.
+/// Maximum of what hosts of the fleet may hold (ours): 1,300 connections; each carries one request.
 const HOSTS: Room = Room {
     bytes_max: 64 * 1024 * 1024,
     reserve_bytes: 0,
     party_bytes_max: 64 * 1024 * 1024,
     fair_bytes: FAIR_BYTES,
 };
-/// Of one party: a host that joins, with a body of usual size.
+/// Fair share of one party in bytes (ours): a host that joins, with a body of usual size.
 const FAIR_BYTES: usize = 96 * 1024;
+/// Timeout of the handshake (ours).
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// From the end of the handshake to the end of a request's headers, and from there to the end of
-/// its body.
+/// Timeout from the end of the handshake to the end of a request's headers (ours).
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// Timeout from the end of a request's headers to the end of its body (ours).
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
-/// One request and its answer, whatever else happens.
+/// Timeout of one request and its answer, whatever else happens (ours).
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
+/// Maximum size of a request's head in bytes (ours).
 const HEAD_BYTES_MAX: usize = 16 * 1024;
-/// After a refused handshake, how long and how much is read, and thrown away, so that the peer
+/// Maximum time of reading, and throwing away, after a refused handshake (ours), so that the peer
 /// gets the alert instead of a reset.
 const LINGER: Duration = Duration::from_secs(1);
+/// Maximum number of bytes read, and thrown away, after a refused handshake (ours).
 const LINGER_BYTES_MAX: usize = 16 * 1024;
-/// Pause after a failed accept (no descriptors left, for example).
+/// Interval until the next accept after a failed one, with no descriptors left for example (ours).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Everything that a request needs.
@@ -193,7 +197,7 @@ pub async fn serve(
 }
 
 impl Joining {
-    /// Until it has ended, or has to give way to another.
+    /// Serves the connection until it has ended, or has to give way to another.
     async fn connection(self: Arc<Self>, tcp: TcpStream, peer: SocketAddr, visit: Arc<Visit>) {
         tokio::select! {
             () = visit.told_to_leave() => {
@@ -272,7 +276,7 @@ impl Joining {
         }
     }
 
-    /// In the metrics, and in the log unless that tells of many already.
+    /// Notes a refusal in the metrics, and in the log unless that tells of many already.
     fn note_refusal(&self, caller: Caller, path: &str, denied: &Denied) {
         let outcome = denied.status.as_str().to_owned();
         metrics::counter!(JOINS_REFUSED, "outcome" => outcome).increment(1);

@@ -29,18 +29,21 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::client::{LogClient, Peer, PollError};
 use crate::blocking::Blocking;
 
-/// Hosts that are asked at once by one question.
+/// Maximum number of hosts that one question asks at once (ours).
 const ASKED_AT_ONCE: usize = 64;
-/// What PutLogEvents may store here; the oldest events go first.
+/// Maximum number of bytes that PutLogEvents may store here (ours); the oldest events are removed
+/// first.
 const OWN_BYTES_MAX: u64 = 1024 * 1024 * 1024;
-/// Of groups without a retention policy: CloudWatch Logs keeps them for ever.
+/// Maximum age of events in groups without a retention policy (ours): CloudWatch Logs keeps them
+/// for ever.
 const OWN_AGE: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
-/// CloudWatch Logs' quota of Live Tail sessions.
+/// Maximum number of Live Tail sessions (CloudWatch Logs' quota).
 const LIVE_TAILS_MAX: usize = 15;
 const OWN_FILE: &str = "logs.sqlite";
 
 /// Orders sources, and tells events of one from those of another. Zero is what clients put here.
 pub(crate) type Source = u128;
+/// Source of the events that clients put here.
 pub(crate) const OWN: Source = 0;
 
 type Asking = Pin<Box<dyn Future<Output = Result<LogReply, String>> + Send>>;
@@ -100,7 +103,7 @@ impl Logs {
         Logs { hosts, own, live_tails, blocking: Blocking::Aside }
     }
 
-    /// The same for simulations, in which no other thread has a part.
+    /// Makes this run on one thread, for simulations, in which no other thread has a part.
     pub fn on_one_thread(self) -> Self {
         Logs { blocking: Blocking::AtOnce, ..self }
     }

@@ -23,9 +23,9 @@ use crate::driver::Signal;
 #[cfg(test)]
 mod tests;
 
-/// Maximum of changes of one topic that are kept for hosts that are behind.
+/// Maximum number of changes of one topic that are kept for hosts that are behind (ours).
 const DELTAS_MAX: usize = 256;
-/// Bytes of changes that are kept of even the smallest topic.
+/// Minimum number of bytes of changes that are kept of even the smallest topic (ours).
 const DELTA_BYTES_MIN: usize = 4096;
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -52,7 +52,7 @@ struct Published {
     whole: Option<Bytes>,
     /// The last changes, oldest first.
     deltas: VecDeque<Delta>,
-    /// Of all deltas, encoded.
+    /// Number of bytes of all deltas, encoded.
     delta_bytes: usize,
     /// Pollers of the hosts that follow it.
     followers: BTreeMap<HostId, Arc<Signal>>,
@@ -91,7 +91,7 @@ impl Topics {
         topic.publish(name, &changes)
     }
 
-    /// From now on changes of the topic wake `signal`.
+    /// Makes changes of the topic wake `signal` from now on.
     pub fn follow(&self, name: &TopicName, host: HostId, signal: &Arc<Signal>) {
         let mut published = self.lock();
         self.topic(&mut published, name).followers.insert(host, signal.clone());
@@ -150,7 +150,7 @@ impl Published {
         TopicState { version: self.version, hash: self.map.hash() }
     }
 
-    /// The same entries, whatever start of the coordinator they are from.
+    /// Whether a host holds the same entries, whatever start of the coordinator they are from.
     fn is_held_by(&self, held: Option<TopicState>) -> bool {
         held.is_some_and(|held| held.hash == self.map.hash())
     }

@@ -34,7 +34,7 @@ struct Contents {
     numbers: BTreeMap<TaskId, u64>,
     deployments: Vec<(ServiceId, DeploymentRecord)>,
     revisions: Vec<(ServiceId, RevisionRecord)>,
-    /// With the batch of each.
+    /// Events of services, each with the sequence of its batch.
     service_events: Vec<(ServiceId, u64, ServiceEvent)>,
 }
 

@@ -46,19 +46,19 @@ use self::{
 };
 use super::{Checkpoint, HISTORY_TASKS_MAX, History, Journal, JournalError, lock::DirectoryLock};
 
-/// Commits between two moves of the write-ahead log: each writes some pages of 4 KiB, and so many
-/// stay below what is kept of the log.
+/// Number of commits between two moves of the write-ahead log (ours): each commit writes some pages
+/// of 4 KiB, and all of them together stay below what is kept of the log.
 const COMMITS_PER_WAL_MOVE: u32 = 500;
-/// Bytes of batches and rows between two moves, when they are large.
+/// Number of bytes of batches and rows between two moves, when they are large (ours).
 const BYTES_PER_WAL_MOVE: usize = 4 * 1024 * 1024;
-/// The write-ahead log of a quiet coordinator is moved after so long.
+/// Interval of moving the write-ahead log of a quiet coordinator (ours).
 const WAL_MOVED_EVERY: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// The journal of one data directory, which nobody else can open meanwhile.
 pub struct SqliteJournal {
     connection: Connection,
     path: PathBuf,
-    /// Since the write-ahead log was told to move.
+    /// Number of commits since the write-ahead log was told to move.
     commits: u32,
     bytes: usize,
     wal_mover: WalMover,
@@ -66,7 +66,7 @@ pub struct SqliteJournal {
     _lock: DirectoryLock,
 }
 
-/// Free space without which the coordinator does not start.
+/// Minimum free space in bytes, without which the coordinator does not start (ours).
 pub const FREE_BYTES_MIN: u64 = 64 * 1024 * 1024;
 
 impl SqliteJournal {
@@ -149,7 +149,7 @@ pub fn backup(directory: &Path, to: &Path) -> Result<(), OpenError> {
     let mut copying = to.as_os_str().to_owned();
     copying.push(".copying");
     let copying = PathBuf::from(copying);
-    // Of one that was broken off.
+    // What a backup left that was broken off.
     restore::remove_with_log(&copying).map_err(|error| failed(error.into()))?;
     let copied = copy_to(&connection, &copying).and_then(|()| {
         fs_err::rename(&copying, to)?;

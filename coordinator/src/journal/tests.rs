@@ -415,7 +415,7 @@ async fn backup_that_fails_leaves_nothing_and_names_its_place() {
     let (directory, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let copy = elsewhere.path().join("backup.db");
     killed_after_a_backup(directory.path(), &elsewhere.path().join("other.db")).await;
-    // Of a backup that was killed.
+    // What a backup leaves that was killed.
     for suffix in ["", "-journal"] {
         fs_err::write(elsewhere.path().join(format!("backup.db.copying{suffix}")), "half").unwrap();
     }

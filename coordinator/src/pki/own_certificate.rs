@@ -14,10 +14,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Authority, CERTIFICATE_LIFE, PkiError, RequestedKey};
 
-/// When the coordinator renews: it asks itself, so that half of the life is early enough.
+/// Age at which the coordinator renews its certificate (ours): it asks itself, so that half of the
+/// life is early enough.
 const RENEW_AFTER: Duration = Duration::from_secs(CERTIFICATE_LIFE.as_secs() / 2);
-/// How often the age is looked at. Short against the life, so that a machine that was suspended
-/// is found out soon.
+/// Interval of looking at the certificate's age (ours): short against the life, so that a machine
+/// that was suspended is found out soon.
 const RENEW_CHECK: Duration = Duration::from_secs(60);
 
 /// Holds the certificate and replaces it in time. [`OwnCertificate::presented`] goes into the TLS

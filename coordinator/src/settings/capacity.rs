@@ -11,13 +11,15 @@ use serde::Deserialize;
 
 use super::error::SettingsError;
 
-/// How long one call of a launcher may take, unless its table says otherwise.
+/// Default timeout of one call of a launcher (ours), unless its table says otherwise.
 const TIMEOUT: Duration = Duration::from_secs(120);
-/// The same of one call of AWS's API.
+/// Default timeout of one call of AWS's API (ours), unless its table says otherwise.
 const AWS_TIMEOUT: Duration = Duration::from_secs(30);
+/// Minimum and maximum timeout of one call in seconds (ours).
 const TIMEOUT_S: std::ops::RangeInclusive<u64> = 1..=3600;
-/// How long a launched host may take until it registers, unless its table says otherwise.
+/// Default timeout of a launched host's registration (ours), unless its table says otherwise.
 const BOOT_DEADLINE: Duration = Duration::from_secs(600);
+/// Minimum and maximum timeout of a launched host's registration in seconds (ours).
 const BOOT_DEADLINE_S: std::ops::RangeInclusive<u64> = 10..=24 * 3600;
 
 /// One table `[launch.NAME]`.
@@ -30,13 +32,13 @@ pub(super) struct LaunchOptions {
     group: Option<String>,
     region: Option<String>,
     endpoint: Option<String>,
-    /// Seconds.
+    /// Timeout of one call in seconds.
     timeout: Option<u64>,
-    /// Seconds.
+    /// Timeout of a launched host's registration in seconds.
     boot_deadline: Option<u64>,
     /// CPU units of a launched host.
     cpu: Option<u32>,
-    /// MiB.
+    /// Memory of a launched host in MiB.
     memory: Option<u32>,
 }
 
@@ -52,7 +54,7 @@ pub(super) struct HostMarkOptions {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Launcher {
     pub kind: LauncherKind,
-    /// Of one call.
+    /// Timeout of one call.
     pub timeout: Duration,
     pub boot_deadline: Duration,
     /// What a launched host offers.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use longshore_common::{coordinator_address::COORDINATORS_MAX, task_policy::NotAPolicy};
 use longshore_core::model::capacity_provider::{FARGATE, FARGATE_SPOT};
 
-/// Digits of an AWS account's id.
+/// Number of digits of an AWS account's id.
 pub(super) const ACCOUNT_DIGITS: usize = 12;
 
 /// Why the settings cannot be used. Each says what to do.

@@ -106,7 +106,7 @@ pub(crate) fn canonical_request(
     canonical
 }
 
-/// Without spaces at the ends, and with one space for several.
+/// Appends a value without spaces at the ends, and with one space for several.
 fn push_trimmed(canonical: &mut Vec<u8>, value: &[u8]) {
     let mut after_space = false;
     for byte in value.trim_ascii() {

@@ -25,7 +25,7 @@ pub(crate) fn sign(
     sign_for_path("/", headers, body, credentials, region, service, moment)
 }
 
-/// The same for a request to another path.
+/// Signs a request to another path than `/`.
 pub(crate) fn sign_for_path(
     path: &str,
     headers: &mut HeaderMap,

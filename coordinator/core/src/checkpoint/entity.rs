@@ -111,7 +111,7 @@ macro_rules! keys_and_rows {
 
 entities!(keys_and_rows);
 
-/// A number stands for one kind only.
+/// Checks at compile time that each number stands for one kind only.
 const _: () = {
     let mut at = 0;
     while at < RESTORE_ORDER.len() {

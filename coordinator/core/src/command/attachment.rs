@@ -4,7 +4,7 @@ use longshore_common::id::TaskId;
 
 use crate::model::{attachment::attachment_id, name::ClusterName};
 
-/// Maximum number of changes in one call of SubmitAttachmentStateChanges.
+/// Maximum number of changes in one call of SubmitAttachmentStateChanges (ours).
 pub const ATTACHMENT_CHANGES_MAX: usize = 100;
 
 #[derive(Clone, Debug)]

@@ -16,7 +16,7 @@ pub enum AutoScalingCommand {
     },
     DeleteAutoScalingGroup {
         name: AutoScalingGroupName,
-        /// Its instances are terminated with it.
+        /// Terminates the group's instances with it.
         force: bool,
     },
     SetDesiredCapacity {
@@ -59,9 +59,9 @@ pub struct MachinesListed {
     pub launcher: String,
     /// Machines that are not on their way out, bound ones among them.
     pub alive: u32,
-    /// Of these, what no instance is bound to.
+    /// Those of the machines alive that no instance is bound to.
     pub unbound: Vec<InstanceId>,
-    /// Of these, what the list before showed already.
+    /// Those of the machines in `unbound` that the list before showed already.
     pub lasting: Vec<InstanceId>,
     /// What an instance is bound to, and neither this list nor the one before showed alive.
     pub missing: Vec<InstanceId>,

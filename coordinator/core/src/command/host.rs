@@ -13,9 +13,9 @@ use crate::model::{name::ClusterName, tags::Tags};
 
 #[derive(Clone, Debug)]
 pub enum HostCommand {
-    /// By the API: a host that has no agent yet.
+    /// The API registers a host that has no agent yet.
     RegisterContainerInstance(Box<RegisterContainerInstance>),
-    /// By an agent whose certificate names `host`.
+    /// An agent registers whose certificate names `host`.
     RegisterHost {
         host: HostId,
         request: Box<RegisterRequest>,
@@ -81,14 +81,14 @@ pub struct AgentAnswered {
     /// The position after `reports`, or of the last one known.
     pub position: ReportPosition,
     pub reports: Vec<Report>,
-    /// Of the stop candidates among `reports`, those that the history knows to have ended.
+    /// Those of the stop candidates among `reports` that the history knows to have ended.
     pub ended_candidates: Vec<TaskId>,
-    /// When the host has others than it said last.
+    /// Images of the host, when it has others than it said last.
     pub images: Option<HeldImages>,
     pub engine: EngineHealth,
     pub storage: StorageHealth,
-    /// Its machine is about to be taken away.
+    /// True when the host's machine is about to be taken away.
     pub leaving: bool,
-    /// With this answer all is said that there is to know of the host's tasks.
+    /// True when this answer completes what there is to know of the host's tasks.
     pub looked: bool,
 }

@@ -11,11 +11,11 @@ pub enum MemberCommand {
 #[derive(Clone, Debug)]
 pub struct CertifyHost {
     pub host: HostId,
-    /// To be certified.
+    /// The key to be certified.
     pub key: KeyHash,
-    /// By which the host has proved itself; absent in the moment of its joining.
+    /// The key by which the host has proved itself; absent in the moment of its joining.
     pub by: Option<ShownKey>,
-    /// Of the token that came along.
+    /// Hash of the secret of the token that came along.
     pub secret_hash: Option<[u8; 32]>,
     /// Absent from agents that do not say it.
     pub run: Option<AgentRun>,

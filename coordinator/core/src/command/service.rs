@@ -49,7 +49,7 @@ pub struct CreateService {
     pub service: ServiceRef,
     /// Absent with the EXTERNAL controller, whose task sets bring their own.
     pub definition: Option<RevisionRef>,
-    /// Without its capacity provider strategy.
+    /// Configuration without the capacity provider strategy.
     pub config: ServiceConfig,
     /// As in [`RunTask`].
     pub capacity: Option<Vec<StrategyItem>>,
@@ -68,7 +68,7 @@ pub struct UpdateService {
     pub distinct_instance: Option<bool>,
     pub member_of: Option<Vec<Constraint>>,
     pub strategies: Option<Vec<Strategy>>,
-    /// Empty: none any more.
+    /// The new strategy; empty: none any more.
     pub capacity: Option<Vec<StrategyItem>>,
     pub grace_s: Option<u32>,
     pub az_rebalancing: Option<bool>,

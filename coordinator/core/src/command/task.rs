@@ -41,7 +41,7 @@ pub struct TaskLaunch {
     pub group: Option<String>,
     pub started_by: Option<String>,
     pub tags: Tags,
-    /// From those tags.
+    /// Options that those tags give.
     pub options: TaskOptions,
     /// propagateTags TASK_DEFINITION.
     pub propagate_tags: bool,

@@ -20,7 +20,7 @@ pub struct CreateTaskSet {
     pub service: ServiceRef,
     pub definition: RevisionRef,
     pub external_id: Option<String>,
-    /// Of the service's desired count, in tenths of a percent.
+    /// Share of the service's desired count, in tenths of a percent.
     pub scale_permille: u32,
     pub tags: Tags,
     pub client_token: Option<ClientToken>,

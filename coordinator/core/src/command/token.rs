@@ -15,7 +15,7 @@ pub enum TokenCommand {
     UseJoinToken {
         secret_hash: [u8; 32],
         requested_host: Option<HostId>,
-        /// To be certified for the host.
+        /// The key to be certified for the host.
         key: Option<KeyHash>,
     },
 }

@@ -29,7 +29,7 @@ pub(super) fn decide_attachment(
     }
 }
 
-/// All of them are valid, or none is taken.
+/// Takes all of the changes when all are valid, else none.
 fn submit(
     state: &State,
     cluster: &ClusterName,

@@ -20,7 +20,7 @@ use crate::{
     state::{Group, State},
 };
 
-/// Auto Scaling's limit.
+/// Maximum number of tags of one group (Auto Scaling's limit).
 const TAGS_MAX: usize = 50;
 
 pub(super) fn decide_auto_scaling(
@@ -315,7 +315,8 @@ fn launcher_answered(
     }
 }
 
-/// Its container instances are deregistered; tasks that were left there ended with it.
+/// Deregisters the container instances of an instance that is gone; tasks that were left there
+/// ended with it.
 fn gone(state: &State, instance: &Instance, at: Timestamp) -> Vec<Event> {
     let (mut events, id) = (Vec::new(), instance.known_as());
     for host in state.hosts_of_instance(instance.id) {

@@ -15,7 +15,7 @@ use crate::{
     state::{Cluster, State},
 };
 
-/// ecs-behaviour 1.22, quotas.
+/// Maximum number of clusters (ecs-behaviour 1.22, quotas).
 const CLUSTERS_MAX: usize = 10_000;
 
 pub(super) fn decide_cluster(

@@ -13,7 +13,8 @@ use crate::{
     state::{Deadline, State, Waiting},
 };
 
-/// Bounds the time under the state's lock; the next tick, which follows at once, goes on.
+/// Maximum number of overdue deadlines that one tick deals with (ours), which bounds the time under
+/// the state's lock; the next tick, which follows at once, continues.
 const MET_PER_TICK_MAX: usize = 500;
 
 pub(super) fn met(state: &State, at: Timestamp) -> Vec<Event> {

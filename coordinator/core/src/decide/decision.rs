@@ -62,7 +62,8 @@ pub enum Answer {
         family: Family,
         revision: u32,
     },
-    /// Of DeleteTaskDefinitions, in the order asked: what was accepted and what was not, and why.
+    /// Outcome of DeleteTaskDefinitions, in the order asked: what was accepted and what was not,
+    /// and why.
     Revisions {
         accepted: Vec<(Family, u32)>,
         failures: Vec<(RevisionRef, &'static str)>,
@@ -72,13 +73,13 @@ pub enum Answer {
         failures: Vec<PlacementFailure>,
     },
     Host(HostId),
-    /// Of UpdateContainerInstancesState: hosts changed, and hosts not, with ECS's reason.
+    /// Outcome of UpdateContainerInstancesState: hosts changed, and hosts not, with ECS's reason.
     Hosts {
         changed: Vec<HostId>,
         failures: Vec<(HostId, &'static str)>,
     },
     TaskSet(RevisionId),
-    /// Of UpdateTaskProtection, likewise.
+    /// Outcome of UpdateTaskProtection: tasks changed, and tasks not, with ECS's reason.
     Protected {
         tasks: Vec<TaskId>,
         failures: Vec<(TaskId, &'static str)>,

@@ -16,14 +16,15 @@ use crate::{
     state::{Host, State},
 };
 
-/// How long deleted clusters and deregistered instances are still described.
+/// Time for which deleted clusters and deregistered instances are still described (ours).
 const INACTIVE_SHOWN: Duration = Duration::from_secs(3600);
 
-/// How long it is remembered that an agent joined whose host is deregistered or was never
-/// registered: twice as long as any certificate lives, which is a day.
+/// Time for which the joining of an agent is remembered whose host is deregistered or was never
+/// registered (ours): twice as long as any certificate lives, which is a day.
 const IDLE_MEMBERS_KEPT: Duration = Duration::from_secs(48 * 3600);
 
-/// Entities that one tick expires or forgets: bounds a row of the journal. The next tick goes on.
+/// Maximum number of entities that one tick expires or forgets (ours), which bounds a row of the
+/// journal; the next tick continues.
 const EXPIRED_PER_TICK_MAX: usize = 1_000;
 
 pub(super) fn decide_epoch(state: &State, command: &EpochCommand, at: Timestamp) -> Decision {

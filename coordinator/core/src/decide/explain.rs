@@ -20,18 +20,20 @@ use crate::{
     state::{Cluster, Definition, Service, Standing, State, Task, Waiting},
 };
 
-/// Maximum number of tasks for which room is counted: bounds the time under the state's lock.
+/// Maximum number of tasks for which room is counted (ours), which bounds the time under the
+/// state's lock.
 pub const EXPLAINED_TASKS_MAX: u32 = 500;
-/// Hosts that are told of when there is no room for the next task.
+/// Maximum number of hosts that an answer names when there is no room for the next task (ours).
 pub const CLOSEST_MAX: usize = 5;
 
 /// Where tasks would go.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DryRun {
-    /// Whose hosts alone are looked at, where tasks go by a strategy.
+    /// The capacity provider whose hosts alone are looked at, where a strategy chooses the tasks'
+    /// providers.
     pub provider: Option<CapacityProviderName>,
     pub asked: u32,
-    /// For so many tasks there is room, of those asked for and beyond, up to
+    /// Number of tasks for which there is room, of those asked for and beyond, up to
     /// [`EXPLAINED_TASKS_MAX`].
     pub room: u32,
     /// One host for each task asked for that has one. Among equally good hosts the choice is
@@ -56,8 +58,8 @@ struct Asked {
     group: GroupKey,
 }
 
-/// As RunTask would place its tasks now: the share of each capacity provider by itself, as placement
-/// takes them.
+/// Shows how RunTask would place its tasks now: the share of each capacity provider by itself, as
+/// placement takes them.
 pub fn run_task(state: &State, run: &RunTask, entropy: u64) -> Result<Vec<DryRun>, Rejection> {
     let prepared = tasks::prepare(state, &run.launch)?;
     let (distinct_instance, definition) = (run.distinct_instance, prepared.definition);
@@ -77,7 +79,7 @@ pub fn run_task(state: &State, run: &RunTask, entropy: u64) -> Result<Vec<DryRun
     Ok(by_provider(state, cluster, (&asked, distinct_instance, strategies), shares, entropy))
 }
 
-/// How many of `count` tasks go by each provider of a strategy, or by none.
+/// How many of `count` tasks each provider of a strategy gets, or how many are without one.
 fn shares<'a>(
     strategy: &'a [StrategyItem],
     placed: &[u32],
@@ -88,7 +90,7 @@ fn shares<'a>(
     of_none.into_iter().chain(strategy.iter().map(|item| Some(&item.provider)).zip(shares))
 }
 
-/// As tasks that wait for hosts would be placed now.
+/// Shows how tasks that wait for hosts would be placed now.
 pub fn waiting(state: &State, waiting: &Waiting, entropy: u64) -> DryRun {
     let launch = &waiting.launch;
     let definition = state.definition_at(waiting.definition);
@@ -108,8 +110,8 @@ pub fn waiting(state: &State, waiting: &Waiting, entropy: u64) -> DryRun {
     DryRun { provider: provider.cloned(), ..run }
 }
 
-/// As a service would place the tasks that it lacks now, or would lack after such an update. What
-/// an update would stop makes no room here.
+/// Shows how a service would place the tasks that it lacks now, or would lack after such an update.
+/// What an update would stop makes no room here.
 pub fn service(
     state: &State,
     update: &UpdateService,
@@ -215,7 +217,7 @@ impl Asked {
         }
     }
 
-    /// Where the same task may go by this provider.
+    /// The same task, to be placed on the hosts of this provider.
     fn of_provider(&self, state: &State, provider: Option<&CapacityProviderName>) -> Asked {
         let mut asked = self.clone();
         asked.required.extend(provider.map(|provider| state.provider_attribute(provider)));

@@ -19,20 +19,22 @@ use longshore_common::{
 
 use super::task_definitions::REVISIONS_MAX;
 
-/// How far a host's clock may be ahead of ours: what is later is left out, since nothing happened
-/// then, and since clients of the API cannot read every number as a date.
+/// Maximum time that a host's clock may be ahead of ours (ours): a later time is left out, since
+/// nothing happened then, and since clients of the API cannot read every number as a date.
 const CLOCK_AHEAD_MAX: Duration = Duration::from_secs(24 * 3600);
-/// Containers of one task (ecs-behaviour 1.3).
+/// Maximum number of containers of one task (ecs-behaviour 1.3).
 const CONTAINERS_MAX: usize = 10;
-/// Revisions of a family that the lost part of a journal may have had more: those that a host tells
-/// beyond are not believed, so that none uses up the numbers.
+/// Maximum number of revisions of a family that the lost part of a journal is believed to have had
+/// more (ours): what a host tells beyond is not believed, so that no host uses up the numbers.
 pub(crate) const REVISIONS_LOST_MAX: u32 = 1_000;
-/// Overrides of [`OVERRIDES_CHARS_MAX`] characters, of at most four bytes each.
+/// Maximum length of a task's overrides in bytes: [`OVERRIDES_CHARS_MAX`] characters of at most
+/// four bytes each.
 const OVERRIDES_BYTES_MAX: usize = 4 * OVERRIDES_CHARS_MAX;
-/// Docker's ids have 64 characters, digests of images 71 (`sha256:` and 64 digits) or, by a longer
-/// hash, 135; with some room beyond.
+/// Maximum length of an id in characters (ours): Docker's ids have 64, digests of images 71
+/// (`sha256:` and 64 digits) or, by a longer hash, 135; the rest is room to spare.
 const ID_CHARS_MAX: usize = 256;
-/// The longest name of an image that ECS's `image` takes, with some room for a digest.
+/// Maximum length of an image's name in characters (ours): the longest that ECS's `image` takes,
+/// with some room for a digest.
 const IMAGE_CHARS_MAX: usize = 512;
 
 /// A report on a task of these containers, as it is kept.
@@ -162,6 +164,7 @@ mod tests {
 
     use super::*;
 
+    /// Time of the coordinator's clock in these tests.
     const NOW: Timestamp = Timestamp(1_800_000_000_000);
 
     fn defined() -> Vec<ContainerDefinition> {

@@ -26,9 +26,9 @@ use crate::{
     state::{Cluster, Host, State, TaskSlot, managed_instance_id},
 };
 
-/// ecs-behaviour 1.22, quotas.
+/// Maximum number of container instances in one cluster (ecs-behaviour 1.22, quotas).
 const HOSTS_PER_CLUSTER_MAX: usize = 5_000;
-/// ecs-behaviour 1.2, attributes.
+/// Maximum number of custom attributes of one container instance (ecs-behaviour 1.2, attributes).
 const CUSTOM_ATTRIBUTES_MAX: usize = 10;
 /// The cluster that exists as soon as a host asks for it, as ECS's agent makes it.
 const DEFAULT_CLUSTER: &str = "default";
@@ -253,7 +253,7 @@ fn room(cluster: &Cluster) -> Result<(), Rejection> {
     Ok(())
 }
 
-/// With force, the host's tasks end for us though their containers may go on: ECS calls them
+/// With force, the host's tasks end for us though their containers may continue: ECS calls them
 /// orphaned. No stop is ordered.
 fn deregister(
     state: &State,
@@ -373,7 +373,7 @@ fn target<'a>(state: &'a State, cluster: &Cluster, id: HostId) -> Result<&'a Hos
     host.map_err(|_| Rejection::Host(HostRejection::TargetNotFound(id, cluster.name.clone())))
 }
 
-/// Of an attribute that is given twice, the last counts.
+/// Attributes by host. Of an attribute that is given twice, the last counts.
 fn by_host(
     targeted: &[TargetedAttribute],
 ) -> std::collections::BTreeMap<HostId, Vec<longshore_common::protocol::Attribute>> {

@@ -155,7 +155,7 @@ fn heard_session(host: &Host) -> Option<Option<u64>> {
     host.connected.then(|| host.reports_taken.map(|taken| taken.session))
 }
 
-/// By what the machine of a host that registers is known from now on.
+/// Marks by which the machine of a host that registers is known from now on.
 pub(super) fn marks(state: &State, id: HostId, run: Option<&AgentRun>) -> MachineMarks {
     let said = run.map(|run| run.machine.clone()).unwrap_or_default();
     let place = state.host(id).filter(|host| host.is_registered()).and_then(|h| h.agent.as_ref());

@@ -17,7 +17,8 @@ use crate::{
     state::{Group, State},
 };
 
-/// What one list changes: bounds a row of the journal. The next list goes on.
+/// Maximum number of changes that one list of machines makes (ours), which bounds a row of the
+/// journal; the next list continues.
 const CHANGES_PER_LIST_MAX: usize = 100;
 
 /// Missing machines first: what one of them filled may be filled by another.
@@ -163,7 +164,7 @@ fn surplus_machine(
     join_early(state, group, machine, at, events);
 }
 
-/// Its agent may have been faster than the list.
+/// Makes a host join the group whose agent has said the machine earlier than the list showed it.
 fn join_early(
     state: &State,
     group: &Group,

@@ -9,8 +9,8 @@ use crate::{
     state::{Group, State},
 };
 
-/// When at least so many instances in service, and half of a group, are missing from one list, the
-/// list is likelier to be wrong than they are to be gone.
+/// Minimum number of instances in service whose absence from one list, when they are also half of
+/// their group, is taken for a mistake of the list rather than for their end (ours).
 const MASS_LOSS_INSTANCES_MIN: usize = 3;
 
 pub(super) fn is_missing(

@@ -116,8 +116,8 @@ pub(super) fn answered(state: &State, answered: &AgentAnswered, at: Timestamp) -
     decision
 }
 
-/// After `recover`: tasks of the host that were PROVISIONING, and that it did not tell of though it told
-/// everything.
+/// Ends the tasks of the host that were PROVISIONING, and that the host did not tell of after
+/// `recover` though it told everything.
 fn ended_unseen(state: &State, host: &Host, events: &[Event], at: Timestamp) -> Vec<Event> {
     let taken_back = |id: TaskId| {
         events.iter().any(|event| {
@@ -150,7 +150,8 @@ fn last_reports(reports: &[Report]) -> BTreeMap<(TaskId, u32), usize> {
     reports.iter().enumerate().filter_map(of_task).collect()
 }
 
-/// After `recover`: the host's agent holds what is desired of it, and leaves nothing unsaid.
+/// Notes after `recover` that the host's agent holds what is desired of it, and leaves nothing
+/// unsaid.
 fn told_all(state: &State, host: &Host, answered: &AgentAnswered) -> Option<Event> {
     let recovered = state.recovered()?.counter;
     let agrees = Some(Seen { epoch: state.epoch(), order: host.last_order }) == answered.seen;

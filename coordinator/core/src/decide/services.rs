@@ -26,7 +26,7 @@ use crate::{
     state::{Cluster, Definition, Revision, Service, State},
 };
 
-/// ecs-behaviour 1.22, quotas.
+/// Maximum number of services in one cluster (ecs-behaviour 1.22, quotas).
 const SERVICES_PER_CLUSTER_MAX: usize = 5_000;
 
 pub(super) fn decide_service(

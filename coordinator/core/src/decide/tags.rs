@@ -20,7 +20,7 @@ use crate::{
     state::{Cluster, State, Task},
 };
 
-/// ecs-behaviour 1.22.
+/// Maximum number of tags of one resource (ecs-behaviour 1.22).
 const TAGS_MAX: usize = 50;
 
 pub(super) fn decide_tag(

@@ -16,7 +16,7 @@ use crate::{
     state::{Definition, State},
 };
 
-/// ecs-behaviour 1.3.
+/// Maximum number of revisions of one family (ecs-behaviour 1.3).
 pub(super) const REVISIONS_MAX: u32 = 1_000_000;
 
 pub(super) fn decide_definition(

@@ -15,7 +15,7 @@ use crate::{
     state::{Revision, Service, State},
 };
 
-/// Task sets of one service (Amazon's quota).
+/// Maximum number of task sets of one service (Amazon's quota).
 const TASK_SETS_MAX: usize = 5;
 
 pub(super) fn decide_task_set(

@@ -37,14 +37,16 @@ use crate::{
     state::{Cluster, Definition, Host, State, WAITING_TASKS_MAX},
 };
 
-/// Tasks that one step of a list looks at: bounds the time under the state's lock.
+/// Maximum number of tasks that one step of a list looks at (ours), which bounds the time under the
+/// state's lock.
 pub const CLUSTER_TASKS_LISTED_MAX: usize = 5_000;
 
-/// Of one task, from its definition and from who runs it (ecs-behaviour 1.5).
+/// Maximum number of placement constraints of one task, from its definition and from who runs it
+/// together (ecs-behaviour 1.5).
 pub const PLACEMENT_CONSTRAINTS_MAX: usize = 10;
 
-/// How long tasks that have room may take to be placed: the scheduler may not be at work yet, after
-/// a start.
+/// Timeout of placing tasks for which there is room (ours): the scheduler may not be at work yet,
+/// after a start.
 const PLACED_WITHIN: Duration = Duration::from_secs(60);
 
 /// What RunTask and StartTask settle before they look at hosts.
@@ -150,9 +152,9 @@ fn unplaced_failure(state: &State, unplaced: &Unplaced) -> FailedPlacement {
     FailedPlacement { host, reason: reason.to_owned(), detail }
 }
 
-/// Tasks of a call that go by capacity providers: each gets its share (ecs-behaviour 1.15). Those of
-/// a provider whose group follows its tasks wait for hosts; of others, what has no room fails, as
-/// for any task.
+/// Tasks of a call with capacity providers: each provider gets its share (ecs-behaviour 1.15).
+/// Tasks of a provider whose group follows its tasks wait for hosts; of other providers' tasks,
+/// those without room fail, as any task does.
 fn by_strategy(
     state: &State,
     run: &RunTask,

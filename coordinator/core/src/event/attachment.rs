@@ -17,8 +17,8 @@ pub enum AttachmentEvent {
         task: TaskId,
         at: Timestamp,
     },
-    /// After `recover`: the task's host runs it, by an order of the lost part of the journal. What had to
-    /// be attached before that order is.
+    /// The task's host runs the task by an order of the lost part of the journal, as the host said
+    /// after `recover`. What had to be attached before that order is attached.
     TaskTakenBack {
         task: TaskId,
         at: Timestamp,

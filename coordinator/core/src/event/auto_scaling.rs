@@ -16,7 +16,7 @@ pub enum AutoScalingEvent {
         why: String,
         at: Timestamp,
     },
-    /// Since when a group has more instances than its tasks need; absent: it has not.
+    /// Time since which a group has more instances than its tasks need; absent: it has no more.
     GroupExcess {
         group: AutoScalingGroupName,
         since: Option<Timestamp>,
@@ -33,7 +33,7 @@ pub enum AutoScalingEvent {
         config: Box<GroupConfig>,
         at: Timestamp,
     },
-    /// Its instances go first.
+    /// The group is being deleted; its instances end first.
     AutoScalingGroupDeleting {
         name: AutoScalingGroupName,
         at: Timestamp,
@@ -56,7 +56,7 @@ pub enum AutoScalingEvent {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         shape: Option<Box<InstanceShape>>,
     },
-    /// Its launcher has terminated it.
+    /// The launcher has terminated the instance.
     InstanceGone {
         group: AutoScalingGroupName,
         instance: InstanceId,

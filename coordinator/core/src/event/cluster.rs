@@ -35,7 +35,7 @@ pub enum ClusterEvent {
     /// The hosts are back, or the operator said so.
     ReplacingResumed {
         cluster: ClusterName,
-        /// By the operator, while the hosts are still lost.
+        /// True when the operator said so while the hosts were still lost.
         overridden: bool,
         at: Timestamp,
     },

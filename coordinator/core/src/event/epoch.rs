@@ -1,4 +1,4 @@
-//! What became true of starts of the coordinator, and what it went on from.
+//! What became true of starts of the coordinator, and which journal a recovery continued from.
 
 use longshore_common::{clock::Timestamp, protocol::Epoch};
 use serde::{Deserialize, Serialize};
@@ -9,11 +9,12 @@ pub enum EpochEvent {
         epoch: Epoch,
         at: Timestamp,
     },
-    /// The operator went on from an older journal: agents' unknown tasks are adopted, not stopped.
+    /// The operator continued from an older journal: agents' unknown tasks are adopted, not
+    /// stopped.
     Recovered {
         epoch: Epoch,
         at: Timestamp,
-        /// As earlier releases told what was asked for before the journal was old: by the time.
+        /// Time before which what was asked for may have been done, as earlier releases told it.
         #[serde(default)]
         unsure_before: Option<Timestamp>,
         /// What was asked for by a batch below this one was, before the journal was old.

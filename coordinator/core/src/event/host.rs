@@ -58,7 +58,7 @@ pub enum HostEvent {
         engine: EngineHealth,
         at: Timestamp,
     },
-    /// Since the `recover` of this epoch the host has told everything that it runs.
+    /// The host has told everything that it runs since the `recover` of this epoch.
     HostToldAll {
         host: HostId,
         recovered: u64,
@@ -73,7 +73,7 @@ pub enum HostEvent {
         host: HostId,
         attributes: Vec<Attribute>,
     },
-    /// By releases that took the registered attributes of these names away too.
+    /// Written by earlier releases, which took the registered attributes of these names away too.
     AttributesDeleted {
         host: HostId,
         names: Vec<String>,
@@ -105,7 +105,8 @@ pub struct HostRegistered {
     pub capacity: Capacity,
     /// What the agent or the caller registered; custom attributes are apart.
     pub attributes: Vec<Attribute>,
-    /// Of them, what a caller registered and an agent leaves as it is; absent: as before.
+    /// Those of `attributes` that a caller registered and an agent leaves as they are; absent: as
+    /// before.
     #[serde(default)]
     pub given: Option<Vec<Attribute>>,
     pub versions: Versions,

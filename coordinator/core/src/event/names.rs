@@ -8,7 +8,7 @@ use serde::{
     forward_to_deserialize_any,
 };
 
-/// Of the enum `T`, in the order in which they stand there.
+/// Names of the variants of the enum `T`, in the order in which they stand there.
 pub(super) fn of<'de, T: Deserialize<'de>>() -> &'static [&'static str] {
     let mut names: &'static [&'static str] = &[];
     // It reads nothing, and so never succeeds.

@@ -43,7 +43,7 @@ pub enum ServiceEvent {
         service: ServiceId,
         revision: Box<RevisionRecord>,
     },
-    /// It has no task and nothing goes back to it.
+    /// The revision has no task, and no deployment goes back to it.
     RevisionDropped {
         service: ServiceId,
         revision: RevisionId,
@@ -64,7 +64,7 @@ pub enum ServiceEvent {
         message: String,
         at: Timestamp,
     },
-    /// It has what it is to have; said again only after a change.
+    /// The service has what it is to have; said again only after a change.
     ServiceSteady {
         service: ServiceId,
         at: Timestamp,

@@ -37,12 +37,13 @@ pub enum TaskEvent {
         task: TaskId,
         cause: StopCause,
         report: Option<Box<TaskReport>>,
-        /// It ended of itself right after it began to run: its service waits before the next one.
+        /// The task ended of itself right after it began to run: its service waits before the next
+        /// one.
         #[serde(default)]
         ran_briefly: bool,
         at: Timestamp,
     },
-    /// After `recover`: a host runs a task that this journal did not know.
+    /// A host runs a task that this journal did not know, as the host said after `recover`.
     TaskAdopted(Box<TaskAdopted>),
     /// One decision of the scheduler, any number of tasks of one service.
     TasksStopRequested {
@@ -52,18 +53,19 @@ pub enum TaskEvent {
         failed: bool,
         at: Timestamp,
     },
-    /// They ran long enough without checks to count as healthy.
+    /// The tasks ran long enough without checks to count as healthy.
     TasksSettled {
         tasks: Vec<TaskId>,
         at: Timestamp,
     },
-    /// Their host was silent for too long: they leave their service's count (design.md rule 6).
+    /// The tasks' host was silent for too long: they leave their service's count (design.md rule
+    /// 6).
     TasksLost {
         host: HostId,
         tasks: Vec<TaskId>,
         at: Timestamp,
     },
-    /// Their host is back and they still run.
+    /// The tasks' host is back and they still run.
     TasksReturned {
         host: HostId,
         tasks: Vec<TaskId>,
@@ -101,7 +103,7 @@ pub struct TasksStarted {
     /// The launch in which they waited for a host.
     #[serde(default)]
     pub waited: Option<TaskId>,
-    /// The capacity provider that they go by.
+    /// The capacity provider whose hosts the tasks are placed on.
     #[serde(default)]
     pub provider: Option<CapacityProviderName>,
     /// Absent when the call asked nothing, and for tasks of a service.

@@ -25,7 +25,7 @@ pub enum WaitingEvent {
     /// Tasks of one RunTask call that wait for a host. They have one when they are in a
     /// `TasksStarted` that names this launch.
     TasksWaiting(Box<TasksWaiting>),
-    /// They never had a host, and go to the history.
+    /// The tasks never had a host, and are written to the history.
     WaitingTasksEnded { launch: TaskId, tasks: Vec<TaskId>, cause: StopCause, at: Timestamp },
 }
 
@@ -44,14 +44,14 @@ pub struct TasksWaiting {
     pub tags: Tags,
     pub tasks: Vec<WaitingTask>,
     pub distinct_instance: bool,
-    /// Beside the constraints of the task definition.
+    /// Constraints of the call, beside those of the task definition.
     #[serde(default)]
     pub member_of: Vec<Constraint>,
     pub strategies: Vec<Strategy>,
-    /// They are given up then.
+    /// Time at which the tasks are given up.
     pub until: Option<Timestamp>,
     pub timeout_ms: Option<u64>,
-    /// Only its hosts will do.
+    /// The capacity provider whose hosts alone will do.
     #[serde(default)]
     pub provider: Option<CapacityProviderName>,
     /// As in `TasksStarted`.
@@ -59,8 +59,8 @@ pub struct TasksWaiting {
     pub attachments: Vec<AttachmentSpec>,
     /// As in `TasksStarted`; gone in a record.
     pub client_token: Option<UsedClientToken>,
-    /// In a record, the journal's sequence of the batch that asked for them; 0 in an event, and where an
-    /// earlier release kept it.
+    /// The journal's sequence of the batch that asked for the tasks, in a record; 0 in an event,
+    /// and where an earlier release kept it.
     #[serde(default)]
     pub asked_seq: u64,
     pub at: Timestamp,

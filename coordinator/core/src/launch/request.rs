@@ -4,7 +4,7 @@ use longshore_common::{protocol::Attribute, task_definition::CpuArchitecture};
 
 use crate::{placement::GroupKey, state::Definition};
 
-/// A group that no task is in yet: no host counts for it.
+/// Key of a group that has no task yet, so that no host counts for the group.
 pub(crate) const NEW_GROUP: GroupKey = GroupKey(u32::MAX);
 
 /// What a host must have to be given a task of this definition.

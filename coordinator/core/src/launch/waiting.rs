@@ -12,7 +12,8 @@ pub(crate) fn place(state: &State, waiting: &Waiting, entropy: u64) -> Placement
     with_request(state, waiting, entropy, |request| index.place(request))
 }
 
-/// Since it was asked for: a start of the coordinator with other settings.
+/// Whether the launch has become forbidden since it was asked for: by a start of the coordinator
+/// with other settings.
 pub(crate) fn is_forbidden(state: &State, waiting: &Waiting) -> bool {
     let spec = &state.definition_at(waiting.definition).definition.spec;
     state.task_policy().refusal(spec).is_some()

@@ -100,7 +100,7 @@ fn fail(task: &Task, at: Timestamp) -> Option<Event> {
     }))
 }
 
-/// Those that were not attached, or not detached, in time.
+/// The event of attachments that were not attached, or not detached, in time.
 fn overdue(task: &Task, at: Timestamp) -> Option<Event> {
     let attachments = task.attachments.as_ref()?;
     let late = |attachment: &Attachment| {

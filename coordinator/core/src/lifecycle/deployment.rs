@@ -21,7 +21,7 @@ pub(crate) struct NewDeployment {
     pub(crate) desired: u32,
     /// Revisions that have tasks now.
     pub(crate) sources: Vec<RevisionId>,
-    /// In ALARM already: not listened to this time.
+    /// Alarms that are in ALARM already: ignored this time.
     pub(crate) alarms_ignored: Vec<String>,
     /// The service has this revision already, with tasks of an earlier deployment.
     pub(crate) is_known: bool,

@@ -57,7 +57,7 @@ pub fn needed(size: &Capacity, groups: &[Group]) -> Needed {
     Needed { instances: bins.len() as u32, never_fit }
 }
 
-/// Of an empty instance, the greatest share of any resource, in millionths.
+/// The greatest share of any resource of an empty instance that one task takes, in millionths.
 fn share(size: &Capacity, demand: &Demand) -> u64 {
     let of = |demand: u32, size: u32| u64::from(demand) * 1_000_000 / u64::from(size.max(1));
     of(demand.cpu.0, size.cpu.0)

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 
+/// Managed scaling that these tests vary.
 const DEFAULT: ManagedScaling = ManagedScaling {
     enabled: true,
     target_capacity: 100,

@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::tags::Tags;
 
-/// CloudWatch's limit of `AlarmName`.
+/// Maximum length of an alarm's name in characters (CloudWatch's limit of `AlarmName`).
 pub const ALARM_NAME_CHARS_MAX: usize = 255;
-/// Alarms in the register: CloudWatch's quota of metric alarms in a region.
+/// Maximum number of alarms in the register (CloudWatch's quota of metric alarms in a region).
 pub const ALARMS_MAX: usize = 5000;
 
 /// 1 to 255 characters, none of them a control character. Cheap to clone.
@@ -189,7 +189,7 @@ pub enum Unit {
 pub struct PutMetricAlarm {
     pub name: AlarmName,
     pub definition: AlarmDefinition,
-    /// Of a new alarm.
+    /// Tags of a new alarm; an existing alarm keeps its own.
     pub tags: Tags,
 }
 
@@ -199,7 +199,7 @@ pub struct SetAlarmState {
     pub name: AlarmName,
     pub value: AlarmValue,
     pub reason: String,
-    /// JSON, as given.
+    /// The reason as JSON, as given.
     pub reason_data: Option<String>,
 }
 
@@ -308,7 +308,7 @@ pub struct Alarm {
     pub definition: AlarmDefinition,
     pub value: AlarmValue,
     pub reason: String,
-    /// JSON, as given.
+    /// The reason as JSON, as given.
     pub reason_data: Option<String>,
     /// When `value` last became another one.
     pub state_updated_at: Timestamp,

@@ -12,20 +12,20 @@ use serde::{Deserialize, Serialize};
 /// The tag of tasks and services that names their attachments of the kind `ExternalResource`.
 pub const RESOURCES_TAG: &str = "longshore:external-resources";
 
-/// The same for `ExternalTarget`.
+/// The tag of tasks and services that names their attachments of the kind `ExternalTarget`.
 pub const TARGETS_TAG: &str = "longshore:external-targets";
 
-/// Maximum number of attachments of one task.
+/// Maximum number of attachments of one task (ours).
 pub const ATTACHMENTS_MAX: usize = 10;
 
-/// Maximum length of an attachment's name, in characters.
+/// Maximum length of an attachment's name in characters (ours).
 pub const ATTACHMENT_NAME_CHARS_MAX: usize = 64;
 
-/// Timeout of attaching, from the moment at which it may begin: longer than a cloud needs for a
-/// network interface or a volume.
+/// Timeout of attaching, from the moment at which attaching may begin (ours): longer than a cloud
+/// needs for a network interface or a volume.
 const ATTACH_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// Timeout of detaching: ECS's default for the deregistration of a load balancer's target.
+/// Timeout of detaching (ECS's default for the deregistration of a load balancer's target).
 const DETACH_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// What an attachment is, and with it when it is made and removed.
@@ -120,19 +120,19 @@ pub fn parse_attachment_id(id: &str) -> Option<(TaskId, u32)> {
 /// be `Failed` next.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AttachmentState {
-    /// Its time has not come.
+    /// The attachment's time has not come.
     Precreated,
-    /// It is to be made, and has failed if it is not made `until` then.
+    /// The attachment is to be made, and has failed if it is not made by `until`.
     Attaching {
         until: Timestamp,
     },
     Attached,
-    /// It is to be removed, and has failed if it is not removed `until` then.
+    /// The attachment is to be removed, and has failed if it is not removed by `until`.
     Detaching {
         until: Timestamp,
     },
     Detached,
-    /// It is not attached, or nobody knows: nothing waits for it any more.
+    /// The attachment does not exist, or nobody knows: nothing waits for it any more.
     Failed {
         reason: String,
     },
@@ -162,7 +162,7 @@ impl AttachmentState {
         }
     }
 
-    /// When it has taken too long.
+    /// When the change under way has taken too long.
     fn until(&self) -> Option<Timestamp> {
         match self {
             AttachmentState::Attaching { until } | AttachmentState::Detaching { until } => {
@@ -244,7 +244,7 @@ pub struct Attachments {
 }
 
 impl Attachments {
-    /// None has begun.
+    /// The attachments of a new task, of which none has begun.
     pub fn precreated(specs: &[AttachmentSpec]) -> Self {
         let attachment = |spec: &AttachmentSpec| Attachment {
             kind: spec.kind,
@@ -282,7 +282,7 @@ impl Attachments {
         })
     }
 
-    /// When the first of those that are being attached or removed has taken too long.
+    /// When the first attachment that is being made or removed has taken too long.
     pub(crate) fn until(&self) -> Option<Timestamp> {
         self.list.iter().filter_map(|attachment| attachment.state.until()).min()
     }
@@ -298,7 +298,8 @@ impl Attachments {
         }
     }
 
-    /// Those whose time this was are attached: what had to wait for them has happened.
+    /// Makes attachments under way whose time is `when` attached: what had to wait for them has
+    /// happened.
     pub(crate) fn were_attached(&mut self, when: AttachTime) {
         for attachment in &mut self.list {
             let is_under_way = matches!(attachment.state, AttachmentState::Attaching { .. });

@@ -9,15 +9,17 @@ use std::{borrow::Borrow, collections::BTreeMap, fmt, str::FromStr, sync::Arc, t
 use longshore_common::{clock::Timestamp, id::HostId, protocol::Attribute, resources::Capacity};
 use serde::{Deserialize, Serialize};
 
-/// Auto Scaling's quota of groups in a region.
+/// Maximum number of groups (Auto Scaling's quota in a region).
 pub const GROUPS_MAX: usize = 500;
-/// Instances of one group: as many hosts as a cluster may have.
+/// Maximum number of instances in one group (ours): as many as a cluster may have hosts.
 pub const GROUP_SIZE_MAX: u32 = 5_000;
+/// Maximum length of a group's name in characters (Auto Scaling's limit).
 pub const GROUP_NAME_CHARS_MAX: usize = 255;
-/// ecs-behaviour 1.15, managed draining: the longest that a host's tasks may take to leave.
+/// Maximum time that a host's tasks may take to leave (ecs-behaviour 1.15, managed draining).
 pub const DRAINING_MAX: Duration = Duration::from_secs(48 * 3600);
-/// A launcher that failed is asked again after so long, doubled with every failure.
+/// Interval until a launcher that failed is asked again (ours), doubled with every further failure.
 const RETRY_FIRST: Duration = Duration::from_secs(5);
+/// Maximum interval until a launcher that failed is asked again (ours).
 const RETRY_MAX: Duration = Duration::from_secs(300);
 
 /// Auto Scaling's rule: 1 to 255 characters, no control characters and no colon. Cheap to clone.
@@ -58,7 +60,7 @@ pub struct GroupConfig {
     /// `NewInstancesProtectedFromScaleIn`.
     pub protects_new: bool,
     pub launch: LaunchSource,
-    /// Told to the launcher.
+    /// Zones that the launcher is told.
     pub zones: Vec<String>,
     /// `VPCZoneIdentifier`; told to the launcher.
     pub subnets: Option<String>,
@@ -99,11 +101,11 @@ pub struct Instance {
     pub lifecycle: Lifecycle,
     /// `ProtectedFromScaleIn`.
     pub protected: bool,
-    /// When it was first wanted.
+    /// When the instance was first wanted.
     pub created_at: Timestamp,
     /// The container instance that registered with this id, or with its machine's.
     pub host: Option<HostId>,
-    /// Of the call that its lifecycle waits for.
+    /// Tries of the call that the instance's lifecycle waits for.
     pub tries: Tries,
     /// The EC2 instance that fills it, when its launcher cannot be told an id and gives one.
     #[serde(default)]
@@ -132,11 +134,11 @@ pub enum Lifecycle {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tries {
-    /// Failures in a row.
+    /// Number of failures in a row.
     pub failures: u32,
     /// The launcher is not asked before.
     pub next: Timestamp,
-    /// What it said last.
+    /// What the launcher said last.
     pub error: Option<String>,
 }
 
@@ -152,13 +154,13 @@ pub struct GroupRecord {
     pub scaled_at: Option<Timestamp>,
     /// The number of its next instance.
     pub next_number: u64,
-    /// It goes when its instances are gone.
+    /// True when the group is removed as soon as its instances are gone.
     pub deleting: bool,
     pub instances: Vec<Instance>,
     /// What the instance offered that registered last.
     #[serde(default)]
     pub size: Option<Capacity>,
-    /// Since when it has more instances than its tasks need.
+    /// Time since which the group has more instances than its tasks need.
     #[serde(default)]
     pub excess_since: Option<Timestamp>,
     /// What its instances were like for placement, the last one first.
@@ -166,7 +168,8 @@ pub struct GroupRecord {
     pub shapes: Vec<InstanceShape>,
 }
 
-/// Shapes kept of one group: instances in different zones, or with attributes of their own, differ.
+/// Maximum number of shapes that are kept of one group (ours): instances in different zones, or
+/// with attributes of their own, differ.
 pub const SHAPES_MAX: usize = 8;
 
 /// What an instance was like for placement, its size apart: the next one may be like it.
@@ -174,7 +177,7 @@ pub const SHAPES_MAX: usize = 8;
 pub struct InstanceShape {
     pub attributes: Vec<Attribute>,
     pub agent_version: String,
-    /// When an instance was last seen to be so. Older journals do not say.
+    /// When an instance was last seen to be like this. Older journals do not say.
     #[serde(default)]
     pub seen_at: Timestamp,
 }
@@ -245,7 +248,7 @@ impl fmt::Debug for AutoScalingGroupName {
 }
 
 impl InstanceId {
-    /// The largest number that its digits can say.
+    /// Maximum number that the digits of an instance's id can express.
     pub const NUMBER_MAX: u64 = (1 << 36) - 1;
 
     /// The part of a group's UUID that its instances' ids begin with.
@@ -343,7 +346,7 @@ impl Instance {
         self.machine.unwrap_or(self.id)
     }
 
-    /// The same in another lifecycle, whose calls begin anew.
+    /// The same instance in another lifecycle, whose calls begin anew.
     pub fn turned(&self, lifecycle: Lifecycle, at: Timestamp) -> Instance {
         Instance { lifecycle, tries: Tries { next: at, ..Tries::default() }, ..self.clone() }
     }

@@ -14,9 +14,9 @@ use crate::model::{
     tags::Tags,
 };
 
-/// Providers that are known here at once: a bound of ours, ECS documents none.
+/// Maximum number of capacity providers that exist at once (ours: ECS documents none).
 pub const CAPACITY_PROVIDERS_MAX: usize = 1_000;
-/// ecs-behaviour 1.15.
+/// Maximum number of capacity providers of one cluster (ecs-behaviour 1.15).
 pub const CLUSTER_PROVIDERS_MAX: usize = 20;
 /// The two that exist without being made.
 pub const FARGATE: &str = "FARGATE";
@@ -40,7 +40,8 @@ pub struct CapacityProvider {
     pub termination_protection: bool,
     /// `managedDraining`.
     pub draining: bool,
-    /// By its tag [`SCALE_IN_AFTER`]: how soon what is too much goes, all of it at once then.
+    /// Time after which surplus instances are removed, all of them at once, from the provider's tag
+    /// [`SCALE_IN_AFTER`].
     #[serde(default)]
     pub scale_in_after_ms: Option<u64>,
     pub tags: Tags,
@@ -68,7 +69,7 @@ pub enum ProviderUpdate {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ManagedScaling {
     pub enabled: bool,
-    /// In percent, 1 to 100.
+    /// Target capacity in percent, 1 to 100.
     pub target_capacity: u32,
     pub minimum_step: u32,
     pub maximum_step: u32,
@@ -119,8 +120,8 @@ pub struct LauncherPolicy {
     /// What its hosts offer, where the settings say so: how many are needed is known before the first
     /// one registered.
     pub size: Option<Capacity>,
-    /// It cannot be told an instance's id: what it launches has ids of its own, and instances are bound
-    /// to these. Such a launcher is a group of AWS, and serves one group.
+    /// True when the launcher cannot be told an instance's id: what it launches has ids of its own,
+    /// and instances are bound to these. Such a launcher is a group of AWS, and serves one group.
     pub names_machines: bool,
 }
 

@@ -19,7 +19,8 @@ pub struct ClusterSettings {
     /// The namespace's ARN of `serviceConnectDefaults`.
     #[serde(default)]
     pub service_connect_namespace: Option<String>,
-    /// From the cluster's `longshore:` tags: what holds for its services that say nothing else.
+    /// What the cluster's `longshore:` tags say, which holds for its services that say nothing
+    /// else.
     #[serde(default)]
     pub options: ServiceOptions,
     #[serde(default)]
@@ -29,7 +30,7 @@ pub struct ClusterSettings {
 /// A cluster's capacity providers, and the strategy of tasks and services that name none.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClusterCapacity {
-    /// In the order given.
+    /// Capacity providers in the order given.
     pub providers: Vec<CapacityProviderName>,
     pub default_strategy: Vec<StrategyItem>,
 }
@@ -41,7 +42,8 @@ pub enum Replacing {
     Normal,
     /// Half of the hosts were lost at once.
     Paused,
-    /// They were, and the operator wants their tasks replaced all the same.
+    /// Half of the hosts were lost at once, and the operator wants their tasks replaced all the
+    /// same.
     Overridden,
 }
 

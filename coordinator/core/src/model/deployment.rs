@@ -32,7 +32,7 @@ pub struct DeploymentRecord {
     pub failures: u32,
     pub threshold: u32,
     pub breaker_triggered: bool,
-    /// In ALARM when the deployment began: not listened to this time.
+    /// Alarms that were in ALARM when the deployment began: ignored this time.
     pub alarms_ignored: Vec<String>,
     pub alarms_triggered: Vec<String>,
     pub rollback: Option<RollbackRecord>,

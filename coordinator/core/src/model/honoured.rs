@@ -71,7 +71,8 @@ pub fn needs_not_honoured(spec: &TaskSpec, overrides: &TaskOverride) -> Vec<Stri
     needs
 }
 
-/// What does the same here as these members would, to go on after "Remove it from the task definition".
+/// What does the same here as these members would; the text follows "Remove it from the task
+/// definition".
 pub fn instead_of(needs: &str) -> String {
     let others: Vec<&str> = INSTEAD
         .iter()

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::tags::Tags;
 
-/// Groups that are known here at once: a bound, as CloudWatch Logs' quota is, but smaller.
+/// Maximum number of log groups that exist at once (ours: smaller than CloudWatch Logs' quota).
 pub const LOG_GROUPS_MAX: usize = 10_000;
 
 /// CloudWatch Logs' rule: 1 to 512 of `a-z A-Z 0-9 . _ - / #`. Cheap to clone.

@@ -4,7 +4,8 @@ use std::{borrow::Borrow, fmt, marker::PhantomData, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// Longest name of a cluster, family or service (ecs-behaviour 1.3, 1.8: up to 255 letters, digits, `-`, `_`).
+/// Maximum length in characters of the name of a cluster, family or service (ecs-behaviour 1.3,
+/// 1.8: up to 255 letters, digits, `-`, `_`).
 pub const NAME_CHARS_MAX: usize = 255;
 
 /// A name of kind `K`: 1 to 255 of `A-Z a-z 0-9 _ -`. Cheap to clone.

@@ -2,7 +2,7 @@
 
 /// What every setting's name begins with.
 pub const OPTION_PREFIX: &str = "longshore:";
-/// Longest time that an option may name.
+/// Maximum time that an option may name, in seconds (ours).
 const OPTION_SECONDS_MAX: f64 = 7.0 * 24.0 * 3600.0;
 
 /// `10`, `0.5` or `10s`, in milliseconds; at most a week.

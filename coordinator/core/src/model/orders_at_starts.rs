@@ -1,11 +1,12 @@
 //! How many orders a host had been given when starts of the coordinator began: what an agent cannot have
 //! seen that has seen only earlier ones.
 //!
-//! Never: fewer than there were. Of starts that are not remembered it says that it does not know.
+//! Never: fewer orders than there were. Of starts that are not remembered, the answer is that
+//! nothing is known.
 
 use serde::{Deserialize, Serialize};
 
-/// Starts that are remembered of a host.
+/// Maximum number of starts that are remembered of one host (ours).
 const STARTS_MAX: usize = 8;
 
 /// (counter of the start's epoch, last order before it), of the last starts that found more orders than
@@ -15,7 +16,7 @@ const STARTS_MAX: usize = 8;
 pub struct OrdersAtStarts(Vec<(u64, u64)>);
 
 impl OrdersAtStarts {
-    /// Of a host that registers in this start.
+    /// Makes the list of a host that registers in this start.
     pub(crate) fn since(start: u64) -> Self {
         OrdersAtStarts(vec![(start, 0)])
     }
@@ -32,7 +33,8 @@ impl OrdersAtStarts {
         }
     }
 
-    /// The agent has seen a lost part's orders up to `to`: before every start there were so many.
+    /// Notes that the agent has seen a lost part's orders up to `to`: every remembered start counts
+    /// as having had at least that many before it.
     pub(crate) fn skip(&mut self, start: u64, to: u64) {
         if self.0.is_empty() {
             self.0.push((start, to));

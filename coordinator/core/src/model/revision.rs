@@ -28,7 +28,7 @@ pub struct RevisionRecord {
     pub scaled: bool,
     /// Only with the EXTERNAL controller.
     pub task_set: Option<TaskSetRecord>,
-    /// By container: what its image was found to be first. Later tasks are run from the same
+    /// Digest of each container's image as it was found first. Later tasks run the same image
     /// (ecs-behaviour 1.9, image digest).
     #[serde(default)]
     pub image_digests: BTreeMap<String, String>,

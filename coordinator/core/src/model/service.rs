@@ -46,9 +46,10 @@ pub mod kind {
 pub struct RevisionId(u64);
 
 impl RevisionId {
+    /// Least number that has 19 digits.
     const LEAST: u64 = 1_000_000_000_000_000_000;
 
-    /// From random bits.
+    /// Makes an id from random bits.
     pub fn from_entropy(bits: u64) -> Self {
         RevisionId(Self::LEAST + bits % (9 * Self::LEAST))
     }
@@ -79,7 +80,7 @@ pub struct ServiceRef {
 /// Everything of a service that can change without a new revision.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ServiceConfig {
-    /// Of a daemon: means nothing, hosts are counted.
+    /// Desired count; it means nothing for a daemon, whose hosts are counted.
     pub desired: u32,
     pub scheduling: Scheduling,
     pub controller: Controller,
@@ -126,7 +127,7 @@ pub struct DeploymentConfig {
     pub strategy: DeploymentStrategy,
     pub circuit_breaker: CircuitBreaker,
     pub alarms: Option<DeploymentAlarms>,
-    /// For ROLLING with alarms and for BLUE_GREEN.
+    /// Bake time of ROLLING with alarms and of BLUE_GREEN.
     pub bake_minutes: Option<u32>,
     pub hooks: Vec<LifecycleHook>,
     pub early_success: Option<EarlySuccess>,
@@ -150,7 +151,7 @@ pub struct CircuitBreaker {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Threshold {
     Count(u32),
-    /// Of the desired count, at least 3 and at most 200.
+    /// Percentage of the desired count, at least 3 tasks and at most 200.
     BoundedPercent(u32),
     UnboundedPercent(u32),
 }

@@ -15,7 +15,7 @@ pub struct Move {
 pub struct LaunchBackoff {
     /// Rounds in a row in which a task stopped before it ran.
     pub rounds: u32,
-    /// Nothing is started before.
+    /// Time before which nothing is started.
     pub not_before: Option<Timestamp>,
     /// Rounds in a row in which a task ended right after it began to run.
     #[serde(default)]

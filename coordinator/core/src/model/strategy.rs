@@ -2,8 +2,9 @@
 
 use super::capacity_provider::{CLUSTER_PROVIDERS_MAX, StrategyItem, is_fargate};
 
-/// ecs-behaviour 1.15.
+/// Maximum base of a strategy's item (ecs-behaviour 1.15).
 pub const BASE_MAX: u32 = 100_000;
+/// Maximum weight of a strategy's item (ecs-behaviour 1.15).
 pub const WEIGHT_MAX: u32 = 1_000;
 
 /// What is wrong with a strategy whatever cluster it is for. Each says what to do.

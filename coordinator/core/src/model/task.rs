@@ -74,7 +74,7 @@ pub struct TaskRecord {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gpus: Vec<String>,
     pub report: Option<TaskReport>,
-    /// Only in the history.
+    /// The end of the task, in the history only.
     pub end: Option<TaskEnd>,
     #[serde(default)]
     pub service: Option<ServiceTaskRecord>,
@@ -102,11 +102,11 @@ pub struct TaskRecord {
 pub struct ServiceTaskRecord {
     pub service: ServiceId,
     pub revision: RevisionId,
-    /// It ran long enough without checks to count as healthy.
+    /// The task ran long enough without checks to count as healthy.
     pub settled: bool,
-    /// Its host was silent for too long.
+    /// The task's host was silent for too long.
     pub lost: bool,
-    /// It was lost once and came back.
+    /// The task was lost once and came back.
     pub returned: bool,
     pub protected_until: Option<Timestamp>,
 }
@@ -140,14 +140,16 @@ impl Wish {
 /// only ever moves down this list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Phase {
-    /// Its host is not ordered to run it before what must be attached before the start is.
+    /// The task's host is not ordered to run it before what must be attached before the start is
+    /// attached.
     Provisioning,
     Pending,
     Activating,
     Running {
         started_at: Timestamp,
     },
-    /// Its host is not ordered to stop it before what must be detached before the stop is.
+    /// The task's host is not ordered to stop it before what must be detached before the stop is
+    /// detached.
     Deactivating {
         started_at: Option<Timestamp>,
     },
@@ -155,7 +157,7 @@ pub enum Phase {
         started_at: Option<Timestamp>,
         stopping_at: Timestamp,
     },
-    /// Its containers have ended, or never were, and the rest is being detached.
+    /// The task's containers have ended, or never were, and the rest is being detached.
     Deprovisioning {
         started_at: Option<Timestamp>,
         stopping_at: Timestamp,

@@ -19,10 +19,10 @@ pub const TASK_OPTION_TAGS: [&str; 4] = [RESOURCES_TAG, TARGETS_TAG, TIMEOUT, WA
 /// Times in milliseconds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskOptions {
-    /// Of RunTask: tasks without a host wait so long for one before they are given up. Absent:
-    /// they are in `failures[]` at once, as in ECS.
+    /// Time that tasks of RunTask without a host wait for one before they are given up. Absent:
+    /// such tasks are in `failures[]` at once, as in ECS.
     pub wait_ms: Option<u64>,
-    /// After so long in RUNNING a task is stopped. Absent: never.
+    /// Time in RUNNING after which a task is stopped. Absent: never.
     pub timeout_ms: Option<u64>,
     /// What programs of the user's attach to each task.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -57,7 +57,7 @@ impl TaskOptions {
     }
 }
 
-/// As users read times: `90 s`, `0.5 s`.
+/// A time as users read it: `90 s`, `0.5 s`.
 pub fn seconds(milliseconds: u64) -> String {
     format!("{} s", milliseconds as f64 / 1000.0)
 }

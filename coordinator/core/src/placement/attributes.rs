@@ -21,8 +21,9 @@ pub(super) struct Held {
     pub(super) bare: Box<[NameId]>,
 }
 
-/// Above so many values of one name, which are rather names of hosts, tasks are not counted for
-/// each value all the time, only when a request spreads over them.
+/// Maximum number of values of one attribute's name for which tasks are counted by value all the
+/// time (ours). The values of a name that has more are rather names of hosts: tasks are counted by
+/// them only when a request spreads over them.
 pub(super) const COUNTED_VALUES_MAX: usize = 256;
 
 /// Names and values last as long as a host has them. Ids are never given twice.
@@ -120,7 +121,7 @@ impl Attributes {
         }
     }
 
-    /// As [`Attributes::hosts_with`].
+    /// Hosts with this value of the attribute, as in [`Attributes::hosts_with`].
     pub(super) fn hosts_with_value(&self, name: &str, value: &str) -> Option<&Bits> {
         let id = self.names[&self.id(name)?].values.get(value)?;
         Some(&self.values[id].hosts)

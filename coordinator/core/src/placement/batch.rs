@@ -64,7 +64,8 @@ struct Batch<'a> {
     steps: Vec<Step<'a>>,
     /// Tasks of this batch by host.
     taken: FastMap<u32, u32>,
-    /// The host to go on with while it fits: chosen by binpack, it now has less left than any other.
+    /// The host to fill further while tasks fit there: chosen by binpack, it now has less left than
+    /// any other.
     packing: Option<u32>,
     /// Whether a task of the group changes which hosts meet the constraints.
     names_groups: bool,
@@ -77,9 +78,9 @@ struct Batch<'a> {
     holders: Candidates,
 }
 
-/// The share of its capacity, in millionths, that a host may have less than another and still be
-/// given a task for the images that it holds. Without a bound, all small tasks of a fleet would heap
-/// up where the first one of their image was.
+/// Maximum share of its capacity, in millionths, that a host may have less than another and still
+/// be given a task for the images that it holds (ours). Without a bound, all small tasks of a fleet
+/// would heap up where the first one of their image was.
 const IMAGES_WORTH: u64 = 250_000;
 
 /// One strategy, with the numbers that it compares, as this batch changes them.
@@ -225,7 +226,7 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// Brings the numbers that the strategies go by in line with what the decision took earlier.
+/// Brings the numbers that the strategies compare in line with what the decision took earlier.
 fn count_earlier<'a>(index: &'a ClusterIndex, request: &Request<'a>, steps: &mut [Step<'a>]) {
     for (slot, here) in request.earlier.hosts() {
         let Some(row) = index.row_of(slot) else { continue };

@@ -5,8 +5,11 @@
 
 /// 512 rows.
 pub(super) type Line = [u64; WORDS];
+/// Line in which no row is set.
 pub(super) const EMPTY: Line = [0; WORDS];
+/// Number of 64-bit words in one line.
 const WORDS: usize = 8;
+/// Number of rows in one line.
 pub(super) const ROWS_PER_LINE: u32 = 64 * WORDS as u32;
 
 pub(super) fn and(a: &Line, b: &Line) -> Line {

@@ -87,7 +87,7 @@ impl Candidates {
         true
     }
 
-    /// The same with the rows of `bits`.
+    /// Keeps the rows that are in `bits`, unless none would be left: then nothing changes.
     pub(super) fn keep_members_if_any(&mut self, bits: &Bits) -> bool {
         let hits = |block: &u32| !is_empty(&and(&self.lines[*block as usize], bits.line(*block)));
         if !self.live.iter().any(hits) {
@@ -179,6 +179,7 @@ impl Candidates {
     }
 }
 
+/// Maximum number of random throws at the rows before they are counted instead (ours).
 const THROWS: u32 = 24;
 
 /// Numbers drawn from the request's entropy (SplitMix64): equal requests draw equal numbers.

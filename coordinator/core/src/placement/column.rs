@@ -8,13 +8,14 @@ use super::bits::{Bits, EMPTY, Line, Planes, and, and_not, is_empty, or};
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Column {
-    /// By [`step_of`]: rows that have at least [`quantity_of`] that step. Step 0, nothing, is left
-    /// empty: all rows have that.
+    /// Rows by [`step_of`]: those that have at least [`quantity_of`] that step. Step 0, nothing, is
+    /// left empty: all rows have that.
     thresholds: Vec<Bits>,
     pub(super) planes: Planes,
 }
 
-/// Binary digits that tell the steps within one power of two apart: steps are at most an eighth.
+/// Number of binary digits that tell the steps within one power of two apart: steps are at most an
+/// eighth.
 const STEP_DIGITS: u32 = 3;
 
 /// The lower binary digits of a quantity that its step leaves open.
@@ -75,7 +76,7 @@ pub(super) struct AtLeast<'a> {
     need: u32,
     /// Rows at the step of `need` or above; absent when there are none.
     near: Option<&'a Bits>,
-    /// When `need` is between two steps: rows at the upper one or above, as far as there are any.
+    /// Rows at the upper step or above, as far as there are any, when `need` is between two steps.
     beyond: Option<Option<&'a Bits>>,
 }
 

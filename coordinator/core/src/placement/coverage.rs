@@ -17,7 +17,7 @@ impl ClusterIndex {
         self.eligible(request).len()
     }
 
-    /// Of these hosts, up to `limit` that have no task of the request's group.
+    /// Those of these hosts that have no task of the request's group, at most `limit`.
     pub fn uncovered(&self, request: &Request<'_>, limit: usize) -> Vec<HostSlot> {
         let distinct = Request { distinct_instance: true, ..*request };
         let mut hosts = self.eligible(request);

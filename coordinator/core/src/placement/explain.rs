@@ -93,7 +93,7 @@ fn survey(
     (reasons, closest)
 }
 
-/// Of hosts that all fail one filter: one that passes as many of those after it as can be.
+/// Among hosts that all fail one filter, one that passes as many of the later filters as can be.
 fn passes_most(
     index: &ClusterIndex,
     request: &Request<'_>,
@@ -110,8 +110,9 @@ fn passes_most(
     failing.first()
 }
 
-/// Of hosts that lack nothing but CPU or memory: of those that lack only one of them, the one that
-/// lacks the least share of what is needed; else the one with the most memory left, then CPU.
+/// Among hosts that lack nothing but CPU or memory, the one that lacks the least share of what is
+/// needed, of those that lack only one of the two; else the one with the most memory left, then
+/// CPU.
 fn least_short(
     index: &ClusterIndex,
     request: &Request<'_>,

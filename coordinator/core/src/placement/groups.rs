@@ -11,7 +11,7 @@ pub(super) struct Groups(FastMap<GroupKey, Group>);
 #[derive(Clone, Debug, Default)]
 pub(super) struct Group {
     tasks: u32,
-    /// By host.
+    /// Number of the group's tasks on each host.
     pub(super) on: Planes,
     by_value: FastMap<ValueId, u32>,
 }

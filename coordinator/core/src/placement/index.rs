@@ -64,7 +64,7 @@ pub struct HostOffer<'a> {
 /// Whether a host may be given tasks at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Eligibility {
-    /// Its status is ACTIVE.
+    /// Whether the host's status is ACTIVE.
     pub active: bool,
     pub connected: bool,
     /// False while its agent says that the container engine does not answer.
@@ -106,7 +106,7 @@ pub struct HostFacts {
     pub free: [u32; 3],
     /// Ports by which placement leaves it out.
     pub ports: Vec<HostPort>,
-    /// Of tasks, sorted.
+    /// Ports that tasks hold, sorted.
     pub used_ports: Vec<HostPort>,
     pub running: u32,
     pub registered_at_s: u32,
@@ -120,7 +120,7 @@ pub(super) struct Host {
     pub(super) slot: HostSlot,
     pub(super) capacity: Capacity,
     pub(super) remaining: Remaining,
-    /// Of tasks, sorted; twice when two tasks hold it.
+    /// Ports that tasks hold, sorted; a port stands twice when two tasks hold it.
     used_ports: Vec<HostPort>,
     pub(super) attributes: Held,
     pub(super) instance_id: Option<Arc<str>>,
@@ -430,7 +430,7 @@ impl ClusterIndex {
     }
 }
 
-/// What of it can be given to tasks: nothing of a negative rest.
+/// What of a rest can be given to tasks: nothing of a negative one.
 pub(super) fn quantity(remaining: i64) -> u32 {
     remaining.clamp(0, i64::from(u32::MAX)) as u32
 }

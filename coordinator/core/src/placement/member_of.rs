@@ -33,7 +33,7 @@ pub(super) enum Members<'a> {
     In(&'a Bits),
     /// Line by line.
     Lines(Vec<Line>),
-    /// By how a number compares.
+    /// Hosts whose number compares so with the last one.
     Number(&'a Planes, Compared, u32),
     /// The number is not 0.
     Some(&'a Planes),

@@ -17,6 +17,6 @@ pub struct Placement {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explained {
     pub placement: Placement,
-    /// In order, none when every task has a host; each with all that it lacks.
+    /// The closest hosts in order, none when every task has a host; each with all that it lacks.
     pub closest: Vec<(HostSlot, Vec<Unfit>)>,
 }

@@ -7,7 +7,7 @@ use longshore_common::clock::Timestamp;
 use super::bits::{Bits, Planes};
 use crate::query::Version;
 
-/// Of one host, as it registered.
+/// Particulars of one host, as it registered.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Particulars<'a> {
     pub instance_id: Option<&'a str>,
@@ -15,7 +15,7 @@ pub struct Particulars<'a> {
     pub registered_at: Timestamp,
 }
 
-/// Of all hosts.
+/// Particulars of all hosts.
 #[derive(Clone, Debug, Default)]
 pub(super) struct AllParticulars {
     pub(super) instance_ids: Holders<Arc<str>>,

@@ -16,12 +16,13 @@ use crate::query::Constraint;
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
     pub demand: &'a Demand,
-    /// Without a value: the host must have the attribute, whatever its value.
+    /// Attributes that the host must have; where one has no value here, any value will do.
     pub required_attributes: &'a [Attribute],
     pub member_of: MemberOf<'a>,
     pub distinct_instance: bool,
-    /// In order: a later one chooses among the hosts that the earlier ones find equally good.
-    /// None at all is ECS's default: over availability zones, then the fewest tasks of the group.
+    /// Strategies in order: a later one chooses among the hosts that the earlier ones find equally
+    /// good. None at all is ECS's default: over availability zones, then the fewest tasks of the
+    /// group.
     pub strategies: &'a [Strategy],
     pub group: GroupKey,
     pub count: u32,
@@ -43,6 +44,7 @@ pub struct MemberOf<'a> {
 }
 
 impl MemberOf<'static> {
+    /// No constraint and no group.
     pub const NONE: MemberOf<'static> =
         MemberOf { constraints: &[], own_group: "", groups: &NoGroups };
 }

@@ -26,7 +26,7 @@ pub(super) struct TakenOnHost {
 }
 
 impl Taken {
-    /// Of a decision that begins.
+    /// What a decision has taken that begins.
     pub fn nothing() -> &'static Taken {
         static NOTHING: Taken = Taken { by_host: BTreeMap::new() };
         &NOTHING

@@ -12,9 +12,9 @@ use crate::query::Constraint;
 pub enum Unfit {
     NotActive,
     AgentDisconnected,
-    /// Its agent says that its container engine does not answer.
+    /// The host's agent says that its container engine does not answer.
     EngineSilent,
-    /// Its agent says that the disks have no room for new tasks.
+    /// The host's agent says that the disks have no room for new tasks.
     NoRoom,
     /// The required attribute that the host lacks.
     Attribute(Attribute),
@@ -32,7 +32,7 @@ pub enum Unfit {
         needed: u32,
         remaining: i64,
     },
-    /// In use by another task, or reserved.
+    /// The port is in use by another task, or reserved.
     Port(HostPort),
     /// How many, otherwise like `Cpu`.
     Gpu {
@@ -129,7 +129,7 @@ impl Unplaced {
         self.closest.as_ref().and_then(|(_, unfit)| unfit.first()).map(Unfit::reason)
     }
 
-    /// For `detail` of a failure. `name` is what the caller calls the closest host.
+    /// The sentence for `detail` of a failure. `name` is what the caller calls the closest host.
     pub fn sentence(&self, name: impl FnOnce(HostSlot) -> String) -> String {
         let Some((slot, unfit)) = &self.closest else {
             return "the cluster has no container instances".to_owned();

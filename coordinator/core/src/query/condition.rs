@@ -10,7 +10,7 @@ use super::{pattern::Pattern, version::Version};
 pub(crate) enum Node {
     Not(Box<Node>),
     All(Vec<Node>),
-    /// Of none at all: never.
+    /// One of these; never, when there are none.
     Any(Vec<Node>),
     Is(Condition),
 }
@@ -26,10 +26,10 @@ pub(crate) enum Condition {
     HasAttribute(Box<str>),
     /// An attribute without a value is none of these.
     Attribute(Box<str>, Text),
-    /// As numbers when both are, else as texts.
+    /// Compares as numbers when both are numbers, else as texts.
     AttributeOrder(Box<str>, Compared, Box<str>),
     HasTasks,
-    /// Of the group of any task.
+    /// Compares the group of any task on the host.
     TaskGroup(Text),
 }
 

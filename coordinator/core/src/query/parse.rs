@@ -26,7 +26,7 @@ use super::{
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("column {column}: {problem}")]
 pub struct QueryError {
-    /// In characters, from 1.
+    /// Position in characters, from 1.
     pub column: usize,
     /// A sentence without its first capital and its last stop.
     pub problem: String,
@@ -34,7 +34,7 @@ pub struct QueryError {
 
 type Input<'a> = Stateful<LocatingSlice<&'a str>, Spent>;
 
-/// Of the bounds on one expression.
+/// What one expression has used of its bounds.
 #[derive(Clone, Copy, Debug, Default)]
 struct Spent {
     depth: u32,
@@ -286,7 +286,7 @@ fn list<'a>(input: &mut Input<'a>) -> Result<Vec<Literal<'a>>, Fault> {
     Ok(items)
 }
 
-/// In quotes, which may then stand for anything but themselves, or bare.
+/// A literal in quotes, which may then stand for anything but themselves, or a bare one.
 fn literal<'a>(input: &mut Input<'a>) -> Result<Literal<'a>, Fault> {
     if let Some(quoted) = quoted(input)? {
         return Ok(quoted);
@@ -437,7 +437,7 @@ impl<'a> Subject<'a> {
         self.text(Text::Matches(pattern))
     }
 
-    /// Of a subject that [`Subject::can_match`].
+    /// The condition on a subject that [`Subject::can_match`].
     fn text(self, text: Text) -> Condition {
         match self {
             Subject::AgentConnected => Condition::AgentConnected(text),
@@ -490,7 +490,7 @@ fn is_boolean(literal: &Literal<'_>) -> bool {
     [true, false].map(said).contains(&literal.text)
 }
 
-/// Of a date or a time, in UTC when it says nothing else.
+/// Seconds of a date or a time, which is in UTC when it says nothing else.
 fn seconds(text: &str) -> Option<u32> {
     let allowed = |c: char| c.is_ascii_digit() || matches!(c, '-' | ':' | 'T' | 'Z' | '+' | '.');
     if !text.chars().all(allowed) {

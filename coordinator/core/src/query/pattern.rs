@@ -173,7 +173,8 @@ impl<'a> Translation<'a> {
         }
     }
 
-    /// After a repetition: `?` takes little, and changes nothing of a whole match. `+` would.
+    /// Reads what follows a repetition: `?` takes little, and changes nothing of a whole match. `+`
+    /// would.
     fn lazy(&mut self, at: usize) -> Result<(), Unusable> {
         if self.takes("+") {
             return refuse(at, "possessive repetition is not supported; leave its last + out");
@@ -243,7 +244,7 @@ impl<'a> Translation<'a> {
         Ok(())
     }
 
-    /// After a backslash.
+    /// Reads what follows a backslash.
     fn escape(&mut self, at: usize) -> Result<Escape, Unusable> {
         let Some((_, c)) = self.java.next() else {
             return refuse(at, r"a backslash stands before another character; \\ is itself");

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 /// Numbers with dots between them, and what stands behind a hyphen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Version {
-    /// Without zeros at the end, so that 1.2 is 1.2.0.
+    /// Numbers without zeros at the end, so that 1.2 is 1.2.0.
     numbers: Box<[u32]>,
     /// A version that is not released yet comes before the release.
     prerelease: Option<Box<str>>,

@@ -280,7 +280,7 @@ impl<'a> Work<'a> {
         self.policy.replace && replacing != Replacing::Paused
     }
 
-    /// Until when failing checks say nothing yet; `None` when that time is over.
+    /// End of the time in which failing checks say nothing yet; `None` when that time is over.
     fn grace_end(&self, task: &Task) -> Option<Timestamp> {
         let grace_s = self.service.config.grace_s.unwrap_or(0);
         let began = task.phase.started_at().unwrap_or(task.created_at);
@@ -301,8 +301,8 @@ impl<'a> Work<'a> {
         Some(graced)
     }
 
-    /// On hosts that stay: how many tasks fail their checks within the grace period, and those that
-    /// run and fail them after it.
+    /// Tasks whose checks fail on hosts that stay: the number of those within their grace period,
+    /// and those that run and fail after it.
     fn unhealthy(&mut self, revision: &'a Revision) -> (u32, Vec<&'a Task>) {
         let (mut graced, mut past) = (0, Vec::new());
         for id in &revision.unhealthy {
@@ -476,9 +476,10 @@ impl<'a> Work<'a> {
         stopped
     }
 
-    /// After `recover` the journal takes for running what has ended since, and what was adopted for
-    /// new though it serves. Nothing is stopped before hosts have had their time to say what they run,
-    /// and none of what ran before while its agent has said nothing of it.
+    /// Leaves those of the tasks that may be stopped. After `recover` the journal takes for running
+    /// what has ended since, and what was adopted for new though it serves. Nothing is stopped
+    /// before hosts have had their time to say what they run, and none of what ran before while its
+    /// agent has said nothing of it.
     pub(super) fn may_stop(&mut self, tasks: &mut Vec<TaskId>) -> bool {
         if !self.state.has_recovered() {
             return !tasks.is_empty();

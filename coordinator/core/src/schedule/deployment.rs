@@ -23,7 +23,8 @@ use crate::{
     state::Service,
 };
 
-/// ecs-behaviour 1.10, alarms: how long a rolling deployment listens after the old tasks are gone.
+/// Time for which a rolling deployment listens to its alarms after the old tasks are gone
+/// (ecs-behaviour 1.10, alarms).
 const BAKE_WITH_ALARMS: Duration = Duration::from_secs(60);
 /// Maximum time of the stage that waits for new tasks (ecs-behaviour 1.11). A stage that waits for
 /// something with a time of its own, a hook, the bake or the protection of old tasks, has that time
@@ -150,7 +151,8 @@ impl Work<'_> {
             }
             DeploymentStatus::InProgress => self.in_progress(deployment),
             DeploymentStatus::StopRequested => {
-                // Aborted: what runs goes on, and nothing more is started or stopped for it.
+                // Aborted: what runs continues, and nothing more is started or stopped for the
+                // deployment.
                 let target = deployment.target;
                 let why = format!("ECS deployment ecs-svc/{target} was stopped.");
                 let stopped = rolled_out(service, target, Rollout::Failed, why, self.at);

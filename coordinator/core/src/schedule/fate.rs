@@ -9,7 +9,8 @@ use crate::state::Standing;
 /// What a task's revision is to its service now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
-    /// Its tasks count towards what the service is to have; one that goes is replaced.
+    /// The revision's tasks count towards what the service is to have; a task that ends is
+    /// replaced.
     Current,
     /// Tasks of another revision take the place of its own.
     Outdated,
@@ -25,24 +26,24 @@ pub(super) enum Role {
 pub(super) struct Cell {
     /// A task whose checks fail within its grace period stands as one that is settling.
     pub(super) standing: Standing,
-    /// Its host is DRAINING.
+    /// Whether the task's host is DRAINING.
     pub(super) draining: bool,
     pub(super) role: Role,
-    /// By UpdateTaskProtection.
+    /// Whether UpdateTaskProtection protects the task.
     pub(super) protected: bool,
-    /// Its service has one task on each host.
+    /// Whether the task's service has one task on each host.
     pub(super) daemon: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
-    /// It stays, unless the service has too many.
+    /// The task stays, unless the service has too many.
     Keep,
-    /// It stops once minimumHealthyPercent holds without it.
+    /// The task stops once minimumHealthyPercent holds without it.
     ReplaceFirst,
-    /// It stops at once.
+    /// The task stops at once.
     StopFirst,
-    /// It stops when nothing but daemons is left on its host.
+    /// The task stops when nothing but daemons is left on its host.
     StopLast,
 }
 
@@ -104,7 +105,7 @@ fn unhealthy(role: Role, draining: bool) -> (Fate, &'static str) {
     }
 }
 
-/// On a host that drains.
+/// The fate of a task on a host that drains.
 fn leaving(role: Role, standing: Standing) -> (Fate, &'static str) {
     match (role, standing) {
         (_, Standing::Pending) => (Fate::StopFirst, "it has not run yet and its host drains"),
@@ -115,7 +116,7 @@ fn leaving(role: Role, standing: Standing) -> (Fate, &'static str) {
     }
 }
 
-/// On a host that stays.
+/// The fate of a task on a host that stays.
 fn staying(role: Role, standing: Standing, outdated: &'static str) -> (Fate, &'static str) {
     match (role, standing) {
         (Role::Current, _) => (Fate::Keep, "the service wants it"),

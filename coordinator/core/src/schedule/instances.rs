@@ -16,7 +16,8 @@ use crate::{
     state::{Group, GroupSlot, Host, State},
 };
 
-/// Instances that one look wants or lets go: bounds a row of the journal. The next look goes on.
+/// Maximum number of instances that one look wants or lets go (ours), which bounds a row of the
+/// journal; the next look continues.
 const INSTANCES_PER_PASS_MAX: u32 = 100;
 
 /// Has a group's wishes counted.

@@ -26,9 +26,10 @@ use crate::{
     state::{Definition, Host, Revision, Standing},
 };
 
-/// Tasks that one pass starts: bounds the time under the state's lock. The next pass goes on.
+/// Maximum number of tasks that one pass starts (ours), which bounds the time under the state's
+/// lock; the next pass continues.
 pub(super) const LAUNCHES_PER_PASS_MAX: u32 = 500;
-/// Rounds of failed starts after which ECS's event is said.
+/// Number of rounds of failed starts after which the service says so by ECS's event (ours).
 const ROUNDS_UNTIL_SAID: u32 = 3;
 
 /// What a task of one revision asks of its host.
@@ -141,7 +142,7 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// On the hosts of one capacity provider.
+    /// Starts tasks on the hosts of one capacity provider.
     fn launch_by(
         &mut self,
         revision: &'a Revision,

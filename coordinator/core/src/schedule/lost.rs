@@ -16,13 +16,14 @@ use crate::{
     state::{Cluster, Host, ServiceSlot, State},
 };
 
-/// A host that answers though nobody listens there is up: its agent has so long to come back.
+/// Minimum time that an agent has to come back on a host that answers though nobody listens there,
+/// which is up therefore (ours).
 const AGENT_RESTART_GRACE: Duration = Duration::from_secs(120);
-/// Hosts that fall silent within so long of each other are lost together.
+/// Time within which hosts that fall silent are lost together (ours).
 const MASS_LOSS_WINDOW: Duration = Duration::from_secs(60);
-/// After hosts of a mass loss came back, the others have so long to follow.
+/// Time that the other hosts of a mass loss have to follow after some came back (ours).
 const MASS_LOSS_SETTLES: Duration = Duration::from_secs(30);
-/// Fewer lost hosts than these are never a mass loss.
+/// Minimum number of lost hosts that can be a mass loss (ours).
 const MASS_LOSS_HOSTS_MIN: usize = 3;
 
 pub(super) fn pass(state: &State, slot: HostSlot, at: Timestamp) -> Pass {
@@ -112,7 +113,8 @@ fn silent(
     pass.events.push(Event::Task(TaskEvent::TasksLost { host: host.id, tasks, at }));
 }
 
-/// To each service in its events: without it, tasks are started there that nothing explains.
+/// Tells each service in its events what is lost: without that, tasks are started there that
+/// nothing explains.
 fn say_what_is_lost(
     state: &State,
     host: &Host,

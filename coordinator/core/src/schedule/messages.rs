@@ -14,11 +14,11 @@ use crate::{
     state::{Service, State},
 };
 
-/// ecs-behaviour 1.8: identical events are suppressed for so long.
+/// Time for which identical events are suppressed (ecs-behaviour 1.8).
 pub(super) const REPEATED_AFTER: Duration = Duration::from_secs(6 * 3600);
-/// Tasks that one message names; the others are counted.
+/// Maximum number of tasks that one message names (ours); the others are counted.
 const TASKS_NAMED_MAX: usize = 20;
-/// The same of container instances.
+/// Maximum number of container instances that one message names (ours); the others are counted.
 const HOSTS_NAMED_MAX: usize = 10;
 
 pub(super) fn started(service: &Service, tasks: &[TaskId]) -> String {
@@ -30,7 +30,7 @@ pub(super) fn stopped(service: &Service, tasks: &[TaskId]) -> String {
     format!("(service {name}) has stopped {count} running tasks:{}.", named(tasks))
 }
 
-/// Not ECS's: its hosts are not lost, they are replaced.
+/// The message of lost tasks, which ECS does not have: its hosts are not lost, they are replaced.
 pub(super) fn lost(service: &Service, host: HostId, since: Timestamp, tasks: &[TaskId]) -> String {
     format!(
         "(service {}) has lost {} tasks with the (container-instance {host}), whose agent has not been heard since {since}:{}.",

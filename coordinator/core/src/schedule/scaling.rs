@@ -24,13 +24,14 @@ use crate::{
     state::{Cluster, Group, State, Waiting},
 };
 
-/// ecs-behaviour 1.15: fifteen datapoints of a minute each.
+/// Default time of too many instances after which a group is scaled in (ecs-behaviour 1.15: fifteen
+/// datapoints of a minute each).
 const SCALE_IN_AFTER_DEFAULT: Duration = Duration::from_secs(15 * 60);
-/// An instance that registered is heard within this time, or does not count.
+/// Timeout of hearing an instance that registered (ours): later, the instance does not count.
 const HEARD_WITHIN: Duration = Duration::from_secs(60);
-/// From one step down to the next.
+/// Interval from one step of scaling in to the next (ours).
 const STEPS_APART: Duration = Duration::from_secs(60);
-/// Instances whose protection one look changes; the next look goes on.
+/// Maximum number of instances whose protection one look changes (ours); the next look continues.
 const PROTECTED_PER_PASS_MAX: usize = 100;
 
 /// Protects what is in use, and says how many instances there are to be.
@@ -110,7 +111,7 @@ pub fn scaled(state: &State, at: Timestamp) -> Vec<Scaled> {
     state.clusters_after(None).flat_map(|cluster| scaled_of(state, cluster, at)).collect()
 }
 
-/// Those of one cluster, in the order in which it has them.
+/// The capacity providers of one cluster, in the order in which the cluster has them.
 pub fn scaled_of(state: &State, cluster: &Cluster, at: Timestamp) -> impl Iterator<Item = Scaled> {
     cluster.settings.capacity.providers.iter().filter_map(move |name| {
         let group = state.managed_group(name)?;
@@ -223,8 +224,8 @@ fn waiting_for(
     (found, asked_again)
 }
 
-/// Not before instances have warmed up, and one step after the other, unless the operator chose a
-/// time.
+/// When a group is scaled in: not before instances have warmed up, and one step after the other,
+/// unless the operator chose a time.
 fn scale_in_due(group: &Group, provider: &CapacityProvider, since: Timestamp) -> Timestamp {
     if let Some(after) = provider.scale_in_after_ms {
         return since.saturating_add(Duration::from_millis(after));

@@ -17,27 +17,29 @@ use crate::{
     state::{Service, State},
 };
 
-/// An instance that is tried in vain is there for the quarter of an hour until it is scaled in
-/// (ecs-behaviour 1.15): one an hour is what a task may cost that never fits.
+/// Time for which what earlier instances ruled out is believed (ours). An instance that is tried in
+/// vain exists for a quarter of an hour until it is scaled in (ecs-behaviour 1.15): a task that
+/// never fits may cost one instance an hour.
 const NO_BELIEVED_FOR: Duration = Duration::from_secs(3600);
 
 /// Hosts of one capacity provider that are to come.
 pub(super) struct ToCome {
     mark: Attribute,
-    /// As the last instances of its group were.
+    /// An index of hosts as the last instances of the group were.
     earlier: ClusterIndex,
-    /// Until when what all of those ruled out is taken to be ruled out.
+    /// End of the time in which what all those instances ruled out is taken to be ruled out.
     no_believed_until: Timestamp,
 }
 
 /// Whether a task may be given to hosts that are to come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Chance {
-    /// It may, or nothing speaks against it.
+    /// The task may be given to them, or nothing speaks against it.
     Good,
     /// No earlier instance would have done, and none has been seen for long: one is tried.
     Untried,
-    /// It may not, as far as is known until then; while hosts are there that tell so, for good.
+    /// The task may not be given to them, as far as is known until then; while hosts are there that
+    /// tell so, for good.
     No { until: Option<Timestamp> },
 }
 
@@ -114,7 +116,7 @@ impl ToCome {
 }
 
 impl Chance {
-    /// Of tasks alike that wait, those that hosts are to come for.
+    /// Those of the alike tasks that wait for which hosts are to come.
     pub(super) fn of(self, waiting: Alike) -> Option<Alike> {
         match self {
             Chance::Good => Some(waiting),

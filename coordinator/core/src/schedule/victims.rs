@@ -54,7 +54,8 @@ impl<'a> Work<'a> {
         self.mirror_beside(&[], candidates, count)
     }
 
-    /// As [`Self::mirror_of_placement`], while `going` go too: what is left beside both is even.
+    /// Chooses as [`Self::mirror_of_placement`] does, while `going` end too: what is left beside
+    /// both is even.
     pub(super) fn mirror_beside(
         &self,
         going: &[&'a Task],
@@ -80,7 +81,7 @@ impl<'a> Work<'a> {
         chosen
     }
 
-    /// After a lost host is back there are copies too many: which of them go.
+    /// Chooses which of the copies end that are too many after a lost host came back.
     fn losers(&self, candidates: &[&'a Task], count: usize) -> Vec<&'a Task> {
         let returned = |task: &&Task| task.service.as_ref().is_some_and(|of| of.returned);
         let back: Vec<&Task> = candidates.iter().copied().filter(returned).collect();
@@ -117,7 +118,8 @@ struct Crowd<'a> {
 #[derive(Default)]
 struct Zone<'a> {
     tasks: usize,
-    /// By (tasks of the service, host): the last is the fullest.
+    /// Tasks of each host, by (number of the service's tasks there, host): the last host is the
+    /// fullest.
     hosts: BTreeMap<(usize, HostSlot), Vec<&'a Task>>,
 }
 

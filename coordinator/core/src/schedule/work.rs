@@ -12,7 +12,7 @@ use crate::{
     state::{Service, State, hash_of},
 };
 
-/// Of one pass.
+/// What one pass found and made.
 #[derive(Debug, Default)]
 pub struct Pass {
     pub events: Vec<Event>,
@@ -20,7 +20,7 @@ pub struct Pass {
     pub wake: Option<Timestamp>,
     /// A task found no host: look again when room comes free in the cluster.
     pub waits_for_room: bool,
-    /// Tasks of a service that found no host of the capacity provider that they go by.
+    /// Tasks of a service that found no host of their capacity provider.
     pub wanted: Vec<(CapacityProviderName, Group)>,
 }
 

@@ -23,7 +23,7 @@ impl<S: Slot, T> Arena<S, T> {
         self.insert_with(|_| value)
     }
 
-    /// For a value that knows its slot.
+    /// Inserts a value that knows its slot.
     pub(super) fn insert_with(&mut self, value: impl FnOnce(S) -> T) -> S {
         match self.free.pop() {
             Some(slot) => {

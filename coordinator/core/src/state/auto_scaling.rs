@@ -27,11 +27,11 @@ pub struct Group {
     pub next_number: u64,
     pub deleting: bool,
     pub instances: BTreeMap<InstanceId, Instance>,
-    /// Of `instances`, those that are Pending or InService.
+    /// Number of `instances` that are Pending or InService.
     pub wanted: u32,
     /// What the instance offered that registered last: the next one is taken to be like it.
     pub size: Option<Capacity>,
-    /// Since when it has more instances than its tasks need.
+    /// Time since which the group has more instances than its tasks need.
     pub excess_since: Option<Timestamp>,
     /// What its instances were like for placement, the last one first: what is known of the next one
     /// while there is none.

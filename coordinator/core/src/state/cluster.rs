@@ -26,7 +26,7 @@ pub struct Cluster {
     pub status: ClusterStatus,
     pub settings: ClusterSettings,
     pub tags: Tags,
-    /// Where its tasks can go.
+    /// Index of the hosts on which the cluster's tasks can be placed.
     pub index: ClusterIndex,
     /// Every container instance, INACTIVE ones included, in the order of their ids.
     pub hosts: BTreeMap<HostId, HostSlot>,
@@ -38,28 +38,29 @@ pub struct Cluster {
     pub registered_hosts: u32,
     /// Every service that is ACTIVE or DRAINING.
     pub services: BTreeMap<ServiceName, ServiceSlot>,
-    /// Of `services`, those that are DRAINING.
+    /// Those of `services` that are DRAINING.
     pub draining_services: BTreeSet<ServiceSlot>,
     /// Deleted services, still described for a while.
     pub inactive_services: BTreeMap<ServiceName, ServiceSlot>,
-    /// Of `services`, those with one task on every host.
+    /// Those of `services` that have one task on every host.
     pub daemons: BTreeSet<ServiceSlot>,
-    /// Of `services`, the others.
+    /// Those of `services` that are no daemons.
     pub replicas: BTreeSet<ServiceSlot>,
     /// Tasks that have no host yet.
     pub waiting_tasks: BTreeMap<TaskId, WaitingSlot>,
     /// Services and launches that wait for room on some host; volatile.
     pub waiting: BTreeSet<Due>,
-    /// The last of `waiting` that was woken: the next round goes on after it.
+    /// The last of `waiting` that was woken: the next round continues after it.
     pub(super) woken: Option<Due>,
-    /// Its services that are yet to be looked at for something that concerns all of them; volatile.
+    /// The cluster's services that are yet to be looked at for something that concerns all of them;
+    /// volatile.
     pub(super) rounds: Rounds,
     /// Connected hosts that fell silent, by since when.
     pub silent: BTreeSet<(Timestamp, HostSlot)>,
     pub replacing: Replacing,
     /// When a host was last heard again; volatile.
     pub last_return: Timestamp,
-    /// Tasks and services that go by each of its capacity providers.
+    /// Number of tasks and services that use each of the cluster's capacity providers.
     pub provider_uses: BTreeMap<CapacityProviderName, u32>,
     /// Services whose tasks wait for hosts of a capacity provider; volatile.
     pub wanting: BTreeSet<ServiceSlot>,

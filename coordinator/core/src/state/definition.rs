@@ -34,9 +34,9 @@ pub struct Definition {
     pub family: Family,
     pub definition: Arc<TaskDefinition>,
     pub requires_attributes: Vec<Attribute>,
-    /// Its placement constraints, which are all of that kind.
+    /// The definition's placement constraints, which are all of that kind.
     pub member_of: Vec<Constraint>,
-    /// Of its containers, in their order and in the form of [`familiar`].
+    /// Images of the definition's containers, in their order and in the form of [`familiar`].
     pub images: Vec<String>,
     pub compatibilities: Vec<Compatibility>,
     pub registered_by: Arc<str>,
@@ -56,7 +56,7 @@ pub fn fixes_digest(container: &ContainerDefinition) -> bool {
 }
 
 impl Definition {
-    /// Its images, those by a digest of which that is known, by the container's name.
+    /// The definition's images, those by a digest of which that is known, by the container's name.
     pub fn images_by<'a>(&'a self, digests: &BTreeMap<String, String>) -> Cow<'a, [String]> {
         if digests.is_empty() {
             return Cow::Borrowed(&self.images);

@@ -37,7 +37,7 @@ pub(super) struct Round {
 /// Which of the services a round wakes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Over {
-    /// Those that even themselves out.
+    /// Only services that even themselves out.
     Even,
     All,
 }

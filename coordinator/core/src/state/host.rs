@@ -20,7 +20,8 @@ use crate::{
     placement::{Eligibility, HostSlot, Particulars},
 };
 
-/// Orders kept for resending. A host that falls further behind gets a manifest instead.
+/// Maximum number of orders to one host that are kept for resending (ours). A host that falls
+/// further behind gets a manifest instead.
 pub(super) const QUEUED_ORDERS_MAX: usize = 4096;
 
 pub struct Host {
@@ -29,12 +30,12 @@ pub struct Host {
     pub cluster: ClusterSlot,
     pub status: HostStatus,
     pub capacity: Capacity,
-    /// As registered; the next registration replaces them.
+    /// Attributes as registered; the next registration replaces them.
     pub attributes: Vec<Attribute>,
-    /// By PutAttributes; they stay.
+    /// Attributes from PutAttributes; they stay.
     pub custom_attributes: Vec<Attribute>,
-    /// By RegisterContainerInstance: an agent that takes the instance over has them too, but for
-    /// those that it registers itself.
+    /// Attributes from RegisterContainerInstance: an agent that takes the instance over has them
+    /// too, but for those that the agent registers itself.
     pub given_attributes: Vec<Attribute>,
     pub tags: Tags,
     pub versions: Versions,
@@ -43,14 +44,16 @@ pub struct Host {
     pub agent: Option<AgentPlace>,
     pub registered_at: Timestamp,
     pub connected: bool,
-    /// While it is not: the host answers, but nobody listens there. Its agent may be restarting.
+    /// True when a host that is not connected answers, but nobody listens there: its agent may be
+    /// restarting.
     pub refused: bool,
-    /// When it last ceased to refuse in the silence that goes on: until then it was up.
+    /// When the host last ceased to refuse in the silence that continues: until then the host was
+    /// up.
     pub refused_until: Timestamp,
     /// When `connected` last changed.
     pub connectivity_at: Timestamp,
-    /// Since when its agent is heard without a pause and has looked at its tasks; volatile: a new
-    /// coordinator has heard nobody.
+    /// Time since which the host's agent is heard without a pause and has looked at its tasks;
+    /// volatile: a new coordinator has heard nobody.
     pub(super) heard_since: Option<Timestamp>,
     /// What its agent says of the container engine.
     pub engine: EngineHealth,
@@ -71,7 +74,7 @@ pub struct Host {
     pub pending_tasks: u32,
     /// Tasks that are no daemon's.
     pub own_tasks: u32,
-    /// Of what is desired of this host, for the agent to compare.
+    /// Digest of what is desired of this host, for the agent to compare.
     pub digest: DesiredDigest,
     /// Number of the last order given; journaled, never reset.
     pub last_order: u64,
@@ -87,7 +90,8 @@ pub struct Host {
     pub changed_seq: u64,
     /// The last report that was taken; volatile, agents repeat what is not acknowledged.
     pub reports_taken: Option<ReportPosition>,
-    /// As of when placement knows its images; volatile, agents tell them to whom they are news.
+    /// Position of the host's list of images that placement knows; volatile, agents tell their
+    /// images to a coordinator that does not know them.
     pub images_taken: Option<ReportPosition>,
 }
 
@@ -105,7 +109,8 @@ impl Host {
         !matches!(self.status, HostStatus::Inactive { .. })
     }
 
-    /// Since when its agent was not heard; `None` while it is, and while there is none to hear.
+    /// Time since which the host's agent was not heard; `None` while it is, and while there is none
+    /// to hear.
     pub(super) fn silent_since(&self) -> Option<Timestamp> {
         let silent = self.is_registered() && !self.connected && self.agent.is_some();
         silent.then_some(self.connectivity_at)

@@ -1,6 +1,6 @@
 //! The whole state in words, so that two states can be compared though their slots differ.
 //!
-//! For tests, simulations and the `check` subcommand; costs what the whole state costs.
+//! For tests, simulations and the `check` subcommand; a picture costs what the whole state costs.
 
 use std::{
     collections::BTreeMap,

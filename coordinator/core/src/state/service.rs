@@ -31,7 +31,7 @@ pub struct Service {
     pub created_at: Timestamp,
     pub created_by: String,
     pub client_token: Option<(String, u64)>,
-    /// In the order of their creation.
+    /// Revisions in the order of their creation.
     pub revisions: Vec<Revision>,
     pub primary: Option<RevisionId>,
     /// The revision of the last deployment that completed: where a rollback goes.
@@ -45,7 +45,7 @@ pub struct Service {
     pub moving: Option<Move>,
     /// Messages that are not said again before their time (ecs-behaviour 1.8); volatile.
     pub(crate) said: BTreeMap<u64, Timestamp>,
-    /// Tasks that wait for hosts of the capacity providers that they go by; volatile.
+    /// Tasks that wait for hosts of their capacity providers; volatile.
     pub wanted: Vec<(CapacityProviderName, Group)>,
 }
 
@@ -62,7 +62,8 @@ pub struct Revision {
     pub unhealthy: BTreeSet<TaskId>,
     /// Tasks that were lost once and came back.
     pub returned: BTreeSet<TaskId>,
-    /// Of `tasks`, those that go by each capacity provider and are not to be replaced: its share.
+    /// Number of `tasks` that use each capacity provider and are not to be replaced: the provider's
+    /// share.
     pub by_provider: BTreeMap<CapacityProviderName, u32>,
 }
 

@@ -20,23 +20,24 @@ pub enum Standing {
     Settling,
     Healthy,
     Unhealthy,
-    /// Told to stop before it ran.
+    /// The task was told to stop before it ran.
     LeavingPending,
-    /// Told to stop, and its agent has not said yet that it is stopping.
+    /// The task was told to stop, and its agent has not said yet that it is stopping.
     LeavingRunning,
     Stopping,
-    /// Its containers have ended, and attachments are left.
+    /// The task's containers have ended, and attachments are left.
     Deprovisioning,
-    /// On a host that was silent for too long.
+    /// The task is on a host that was silent for too long.
     Lost,
-    /// Not running, and it will not: a container that another one waits for is unhealthy.
+    /// The task does not run, and it will not: a container that another one waits for is unhealthy.
     Blocked,
 }
 
+/// Number of variants of `Standing`.
 const STANDINGS: usize = 10;
 
 impl Standing {
-    /// Of tasks that the service wants, on hosts that are heard.
+    /// Standings of tasks that the service wants, on hosts that are heard.
     pub const WANTED: [Standing; 5] = [
         Standing::Pending,
         Standing::Blocked,
@@ -77,12 +78,12 @@ impl Counts {
         self.0[standing as usize][1]
     }
 
-    /// Those on hosts that do not drain.
+    /// Number of tasks of this standing on hosts that do not drain.
     pub fn staying(&self, standing: Standing) -> u32 {
         self.0[standing as usize][0]
     }
 
-    /// Of the running and pending ones, those on hosts that do not drain.
+    /// Number of the running and pending tasks on hosts that do not drain.
     pub fn shown_staying(&self) -> u32 {
         let shown = [Standing::LeavingPending, Standing::LeavingRunning];
         Standing::WANTED.iter().chain(&shown).map(|standing| self.staying(*standing)).sum()
@@ -111,7 +112,7 @@ impl Counts {
         Standing::WANTED.map(|standing| self.draining(standing)).iter().sum()
     }
 
-    /// Told to stop, and not stopped yet.
+    /// Number of tasks told to stop, and not stopped yet.
     pub fn leaving(&self) -> u32 {
         self.of(Standing::LeavingPending)
             + self.of(Standing::LeavingRunning)

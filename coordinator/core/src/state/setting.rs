@@ -8,13 +8,14 @@ use crate::model::setting::SettingScope;
 
 /// ECS's account setting for containers whose log configuration names no mode.
 pub const DEFAULT_LOG_DRIVER_MODE: &str = "defaultLogDriverMode";
-/// ECS's own choice where the account has set none.
+/// Default log driver mode of an account that has set none (ECS's own choice).
 const LOG_DRIVER_MODE_OF_ECS: LogDriverMode = LogDriverMode::NonBlocking;
 
 #[derive(Default)]
 pub struct AccountSettings {
     pub(super) values: BTreeMap<(SettingScope, String), String>,
-    /// Of the root user, which is the account: what holds for tasks, whoever starts them.
+    /// The default log driver mode of the root user, which is the account: it holds for tasks,
+    /// whoever starts them.
     pub(super) log_driver_mode: Option<LogDriverMode>,
 }
 

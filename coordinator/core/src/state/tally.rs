@@ -23,7 +23,7 @@ pub struct Tally {
     /// Services that are ACTIVE or DRAINING.
     pub services: i64,
     pub services_desired: i64,
-    /// Of services, tasks that run, and that are to run.
+    /// Tasks of services that run; the next field counts those that are to run.
     pub services_running: i64,
     pub services_pending: i64,
     /// Deployments under way.
@@ -81,7 +81,8 @@ pub(super) enum Counted {
     Task {
         cluster: ClusterSlot,
         status: &'static str,
-        /// Of a task of a service, on a host that is not lost: ECS's counter that it is in.
+        /// ECS's counter that the task is in, when it is a task of a service on a host that is not
+        /// lost.
         of_service: Option<TaskCounter>,
         fargate: Fargate,
     },

@@ -24,7 +24,7 @@ use crate::{
     state::service_task::Standing,
 };
 
-/// Minimum time that a task runs until its end says nothing of how it starts: as long as a
+/// Minimum time that a task runs until its end says nothing of how it starts (ours): as long as a
 /// container must be up for Docker's restart policy to count its start as a good one.
 pub(super) const RUN_MIN: Duration = Duration::from_secs(10);
 
@@ -48,7 +48,7 @@ pub struct Task {
     pub containers: Box<[ContainerId]>,
     /// Ids of the host's GPUs that are this task's.
     pub gpus: Box<[String]>,
-    /// Of the essential containers that have a health check; absent when none has.
+    /// Health of the essential containers that have a health check; absent when none has.
     pub checked_health: Option<HealthStatus>,
     /// A container that has not started waits for the health of one that is unhealthy.
     pub blocked: bool,
@@ -62,7 +62,7 @@ pub struct Task {
     pub provider: Option<CapacityProviderName>,
     /// What the call that started it asked of hosts. Shared by the tasks of one decision.
     pub asked: Option<Arc<AskedPlacement>>,
-    /// As in its order.
+    /// Log driver mode as in the task's order.
     pub log_driver_mode: Option<LogDriverMode>,
     /// The journal's sequence of the batch that gave it its host; 0 where an earlier release did.
     pub placed_seq: u64,
@@ -75,13 +75,13 @@ pub struct Task {
 pub(crate) enum AttachmentStep {
     /// An attachment failed: the task is to stop.
     Fail,
-    /// Its host is to be ordered to run it.
+    /// The task's host is to be ordered to run it.
     Provision,
-    /// It is RUNNING.
+    /// The task is RUNNING.
     Activate,
-    /// Its host is to be ordered to stop it.
+    /// The task's host is to be ordered to stop it.
     Deactivate,
-    /// It is STOPPED.
+    /// The task is STOPPED.
     End,
 }
 
@@ -140,7 +140,8 @@ impl Task {
         }
     }
 
-    /// When something is to be done about its attachments; the beginning of time when at once.
+    /// When something is to be done about the task's attachments; the beginning of time when at
+    /// once.
     pub(crate) fn attachment_deadline(&self) -> Option<Timestamp> {
         match self.attachment_step() {
             Some(_) => Some(Timestamp::default()),
@@ -148,15 +149,15 @@ impl Task {
         }
     }
 
-    /// When it has run for as long as it may.
+    /// When the task has run for as long as it may.
     pub fn run_deadline(&self) -> Option<Timestamp> {
         let timeout = Duration::from_millis(self.timeout_ms?);
         Some(self.phase.started_at()?.saturating_add(timeout))
     }
 }
 
-/// Of the essential containers that have a health check, the worst (ecs-behaviour 1.6); `None`
-/// when none has one.
+/// The worst health of the essential containers that have a health check (ecs-behaviour 1.6);
+/// `None` when none has one.
 pub fn checked_health(
     containers: &[ContainerDefinition],
     report: Option<&TaskReport>,

@@ -11,7 +11,7 @@ use crate::model::{
     name::ClusterName,
 };
 
-/// How long a client token is remembered (promises.md 2.8: 24 h).
+/// Time for which a client token is remembered (promises.md 2.8: 24 h).
 pub(super) const CLIENT_TOKEN_LIFE: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
 
 #[derive(Default)]
@@ -103,7 +103,7 @@ impl JoinTokens {
         expired.map(|(_, id)| id.clone())
     }
 
-    /// In the order of their ids.
+    /// Tokens in the order of their ids.
     pub fn iter(&self) -> impl Iterator<Item = &JoinTokenState> {
         self.tokens.values()
     }

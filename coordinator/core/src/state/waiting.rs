@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// Tasks that may wait in one cluster (ecs-behaviour 1.15, PROVISIONING).
+/// Maximum number of tasks that may wait in one cluster (ecs-behaviour 1.15, PROVISIONING).
 pub const WAITING_TASKS_MAX: usize = 500;
 
 pub struct Waiting {

@@ -16,6 +16,7 @@ use crate::{
     },
 };
 
+/// Timeout of a launched host's registration in tests, in seconds.
 pub const BOOT_DEADLINE_S: f64 = 600.0;
 
 pub fn policy() -> CapacityPolicy {

@@ -1,11 +1,11 @@
 //! A disk beside a world: every step is journaled and checkpoints are taken in slices while
-//! everything goes on, so that at any time a start from the disk can be compared with the world.
+//! everything continues, so that at any time a start from the disk can be compared with the world.
 
 use crate::{State, batch::Batch, memory::KeptState};
 
-/// Entities that one step encodes: few, so that a checkpoint takes many steps.
+/// Maximum number of entities that one step encodes: few, so that a checkpoint takes many steps.
 const ENTITIES_PER_SLICE: usize = 2;
-/// Steps from the end of one checkpoint to the begin of the next.
+/// Number of steps from the end of one checkpoint to the begin of the next.
 const STEPS_APART: u64 = 5;
 
 #[derive(Default)]

@@ -369,7 +369,7 @@ impl Scene<'_> {
         hosts
     }
 
-    /// They are replaced by the operator's word, and return.
+    /// Hosts are lost and replaced by the operator's word, and return.
     fn half_of_the_hosts_are_lost(&mut self) {
         let name = self.name("lost");
         self.call(create(&name, "app", replicas(4)));

@@ -50,7 +50,7 @@ pub use self::services::{
     blue_green, bounded, create, daemon, external, named, replicas, update_of, with_breaker,
 };
 
-/// More than any call of these tests can need.
+/// Maximum number of events that follow one call: more than any call of these tests can need.
 const EVENTS_OF_A_CALL_MAX: usize = 100_000;
 pub const CLUSTER: &str = "web";
 
@@ -61,7 +61,7 @@ pub struct World {
     /// What the services said, without their names in front.
     pub said: Vec<String>,
     pub events: Vec<Event>,
-    /// Of the last call.
+    /// Events of the last call.
     pub recent: Vec<Event>,
     keeps_events: bool,
     /// What a journal would be given.
@@ -120,7 +120,7 @@ impl World {
         world
     }
 
-    /// With hosts of 4096 CPU units and 4096 MiB in the zones a, b, c in turn.
+    /// A world with hosts of 4096 CPU units and 4096 MiB in the zones a, b, c in turn.
     pub fn with_hosts(count: usize) -> Self {
         let mut world = World::new();
         (0..count).for_each(|_| {
@@ -129,7 +129,7 @@ impl World {
         world
     }
 
-    /// For long runs: events and messages are not kept.
+    /// Makes the world keep no events and no messages, for long runs.
     pub fn forgetful(mut self) -> Self {
         self.keeps_events = false;
         self.events.clear();
@@ -138,7 +138,7 @@ impl World {
         self
     }
 
-    /// From now on everything is on the recorder's disk: what was until now comes first.
+    /// Puts everything from now on, and what was until now, on the recorder's disk.
     pub fn record(&mut self, mut recorder: Recorder) {
         self.batches.iter().for_each(|batch| recorder.append(batch));
         self.recorder = Some(recorder);
@@ -223,7 +223,7 @@ impl World {
         self.define_containers(family, vec![container]);
     }
 
-    /// With a static host port.
+    /// Registers a definition with a static host port.
     pub fn define_with_port(&mut self, family: &str, port: u16) {
         let mapping = PortMapping {
             container_port: Some(port),
@@ -240,7 +240,7 @@ impl World {
         self.define_containers(family, vec![container]);
     }
 
-    /// That needs a whole GPU.
+    /// Registers a definition that needs a whole GPU.
     pub fn define_with_gpu(&mut self, family: &str) {
         let gpu = ResourceRequirement {
             value: Some("1".to_owned()),
@@ -535,7 +535,7 @@ impl World {
         });
     }
 
-    /// Without forceNewDeployment, as tools do.
+    /// Deploys without forceNewDeployment, as tools do.
     pub fn deploy_quietly(&mut self, family: &str, revision: Option<u32>) {
         let definition = RevisionRef { family: family.parse().unwrap(), revision };
         self.update(|update| update.definition = Some(definition));

@@ -28,6 +28,7 @@ use crate::{
     test_kit::world::{daemon, replicas},
 };
 
+/// Maximum size of the tests' group.
 const MAX: u32 = 100;
 
 fn policy() -> CapacityPolicy {
@@ -177,7 +178,7 @@ impl World {
         assert!(self.instances(group, |_| true).is_empty());
     }
 
-    /// As a coordinator finds it that starts on its checkpoint.
+    /// The world as a coordinator finds it that starts on its checkpoint.
     fn restarted(mut self) -> Self {
         let all = rows(&mut self.state);
         let state = restored(&all, self.state.seq());
@@ -290,7 +291,7 @@ fn the_clusters_own_strategy_is_for_tasks_that_say_nothing_else() {
     run.capacity = Some(Vec::new());
     world.step(Command::Task(TaskCommand::RunTask(run)));
     assert!(world.log.contains("rejected: No Container Instances"), "{}", world.log);
-    // What tasks go by cannot be taken away under them.
+    // A provider that tasks use cannot be taken away from the cluster.
     world.log.clear();
     let none = ClusterCapacity::default();
     world.step(Command::Cluster(ClusterCommand::PutClusterCapacityProviders {

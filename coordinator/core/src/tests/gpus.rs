@@ -4,7 +4,7 @@ use super::*;
 
 const IDS: [&str; 3] = ["GPU-a", "GPU-b", "GPU-c"];
 
-/// A host with three GPUs, and a definition that asks for so many.
+/// A host with three GPUs, and a definition that asks for `asked` of them.
 fn world(asked: &str) -> (World, HostId) {
     let mut world = World::new();
     world.put(create_cluster("web"));

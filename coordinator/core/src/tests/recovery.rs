@@ -1,4 +1,5 @@
-//! After `recover`, and from a checkpoint: what hosts run is taken in, and the state is the same.
+//! Recovery and checkpoints: what hosts run is taken in after `recover`, and a start from a
+//! checkpoint gives the same state.
 
 use super::*;
 
@@ -186,7 +187,7 @@ fn a_checkpoint_taken_in_slices_is_of_the_moment_it_began() {
         if let Some(rows) = sliced.state.capture_slice(1) {
             break rows;
         }
-        // Everything goes on changing meanwhile.
+        // Everything keeps changing meanwhile.
         steps += 1;
         sliced.put(run_task(1));
         let task = *sliced.state.cluster("web").unwrap().tasks.keys().next().unwrap();

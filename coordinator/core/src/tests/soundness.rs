@@ -378,8 +378,8 @@ fn agent_that_takes_a_host_over_is_silent_until_heard() {
     assert_eq!(silent(&world), 0);
 }
 
-/// Looks of the scheduler that one call costs, in a cluster with so many services and hosts. A third of
-/// the services are daemons that belong on one host.
+/// Number of the scheduler's looks that one call costs in a cluster with `services` services and
+/// `hosts` hosts. A third of the services are daemons that belong on one host.
 fn looks(services: u32, hosts: usize, call: impl Fn(&mut World)) -> u64 {
     let mut world = World::with_hosts(hosts);
     let first = world.hosts[0];
@@ -490,6 +490,7 @@ fn expires(event: &Event) -> usize {
 
 #[test]
 fn tick_expires_a_bounded_number_of_whatever_there_is() {
+    /// Number of entities of each kind.
     const OF_EACH: u32 = 700;
     let mut world = World::new();
     let at = world.at;
@@ -574,7 +575,8 @@ fn an_agent_that_left_long_ago_is_forgotten() {
     }
 }
 
-/// Also of a fleet that once recovered, whose journal does not know every host that has a certificate.
+/// Checks that an agent is forgotten; `recovers` makes it a fleet that once recovered, whose
+/// journal does not know every host that has a certificate.
 fn agent_is_forgotten(recovers: bool) {
     let mut world = World::with_hosts(3);
     if recovers {
@@ -600,8 +602,8 @@ fn agent_is_forgotten(recovers: bool) {
     assert!(world.state.membership(host).is_none());
     assert!(world.state.membership(never).is_none());
     assert!(world.state.membership(world.hosts[1]).is_some());
-    // Its identity is of no use any more, whatever token comes with it: what it has seen would look as if
-    // the journal had gone back.
+    // The forgotten host's identity is refused from now on, whatever token comes with it: what the
+    // host has seen would look as if the journal had gone back.
     let (by, secret_hash) = (Some(ShownKey { key: [9; 32], ended: true }), Some([1; 32]));
     let certify = CertifyHost { host, key: [8; 32], by, secret_hash, run: None };
     let refused =

@@ -1,4 +1,4 @@
-//! Tasks that wait for a host, and tasks that may run only so long.
+//! Tasks that wait for a host, and tasks with a timeout.
 
 use longshore_common::clock::Timestamp;
 

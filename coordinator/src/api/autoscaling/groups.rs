@@ -29,12 +29,15 @@ use crate::edge::{
     protocol::tree::Tree,
 };
 
-/// Auto Scaling's largest pages, and its usual one.
+/// Maximum size of a page of groups (Auto Scaling's limit).
 const PAGE_MAX: u32 = 100;
+/// Maximum size of a page of instances (Auto Scaling's limit).
 const INSTANCES_PAGE_MAX: u32 = 50;
+/// Default size of a page (Auto Scaling's).
 const PAGE_DEFAULT: u32 = 50;
-/// Auto Scaling's limits.
+/// Maximum number of instances in one SetInstanceProtection (Auto Scaling's limit).
 const PROTECTED_AT_ONCE_MAX: usize = 50;
+/// Maximum number of names in one request (Auto Scaling's limit).
 const NAMES_MAX: usize = 100;
 
 #[derive(Deserialize)]
@@ -371,7 +374,7 @@ pub(super) async fn describe_tags(api: &Api, input: DescribeTagsInput) -> Result
     Ok(Tree::object().with("Tags", Tree::List(shown)).with_some("NextToken", next_token))
 }
 
-/// Those named, or all, in the order of their names, after this one.
+/// The groups named, or all, in the order of their names, after this one.
 fn groups<'a>(
     state: &'a State,
     names: &'a [AutoScalingGroupName],

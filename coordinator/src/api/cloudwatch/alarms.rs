@@ -30,15 +30,19 @@ use crate::edge::{
     protocol::tree::Tree,
 };
 
-/// Names in one request, CloudWatch's limit.
+/// Maximum number of names in one request (CloudWatch's limit).
 const NAMES_MAX: usize = 100;
-/// CloudWatch's largest page, and its usual one.
+/// Maximum size of a page (CloudWatch's limit).
 const PAGE_MAX: u32 = 100;
+/// Default size of a page (CloudWatch's).
 const PAGE_DEFAULT: u32 = 50;
-/// CloudWatch's limits.
+/// Maximum length of a state's reason in characters (CloudWatch's limit).
 pub(crate) const STATE_REASON_CHARS_MAX: usize = 1023;
+/// Maximum length of a state's reason as JSON in characters (CloudWatch's limit).
 const STATE_REASON_DATA_CHARS_MAX: usize = 4000;
+/// Maximum length of an action's prefix in characters (CloudWatch's limit).
 const ACTION_PREFIX_CHARS_MAX: usize = 1024;
+/// Maximum length of the prefix of alarms' names in characters (CloudWatch's limit).
 const ALARM_NAME_PREFIX_CHARS_MAX: usize = 255;
 
 #[derive(Deserialize)]
@@ -136,7 +140,7 @@ struct Wanted {
     names: Vec<AlarmName>,
     prefix: String,
     value: Option<AlarmValue>,
-    /// Asked for what no alarm of ours is or has.
+    /// True when the call asks for what no alarm of ours is or has.
     none: bool,
 }
 

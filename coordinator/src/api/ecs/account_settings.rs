@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::clusters::{CONTAINER_INSIGHTS_VALUES, NO_CONTAINER_INSIGHTS};
 use crate::edge::{context::Api, error::ApiError, page::Page};
 
-/// ecs-behaviour 1.1, page sizes.
+/// Maximum size of a page of settings, and its default (ecs-behaviour 1.1, page sizes).
 const PAGE_MAX: usize = 10;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -31,7 +31,7 @@ enum SettingName {
     TaskLongArnFormat,
 }
 
-/// In the order of their names.
+/// All settings in the order of their names.
 const ALL: [SettingName; 11] = [
     SettingName::AwsvpcTrunking,
     SettingName::ContainerInsights,
@@ -51,7 +51,7 @@ struct Rule {
     name: &'static str,
     /// ECS's.
     values: &'static [&'static str],
-    /// Those of them that are so here.
+    /// Those of the values that are honoured here.
     honoured: &'static [&'static str],
     default: &'static str,
     /// Why the others cannot be set, as a sentence.

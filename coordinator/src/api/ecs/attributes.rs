@@ -11,11 +11,12 @@ use serde::{Deserialize, Serialize};
 use super::identifiers;
 use crate::edge::{context::Api, error::ApiError, page::Page};
 
-/// Attributes in one call (ecs-behaviour 1.1, batch limits).
+/// Maximum number of attributes in one call (ecs-behaviour 1.1, batch limits).
 const ATTRIBUTES_MAX: usize = 10;
-/// Container instances that one page of a list looks at: bounds the time under the state's lock.
+/// Maximum number of container instances that one page of a list looks at (ours), which bounds the
+/// time under the state's lock.
 pub(crate) const LOOKED_AT_MAX: usize = 500;
-/// Names and values (ecs-behaviour 1.2).
+/// Maximum length of an attribute's name, and of its value, in characters (ecs-behaviour 1.2).
 pub(crate) const CHARS_MAX: usize = 128;
 
 #[derive(Clone, Debug, Deserialize)]
@@ -71,7 +72,7 @@ pub(crate) struct AttributeView {
 }
 
 impl AttributeView {
-    /// As part of something that says itself whose attribute it is.
+    /// The attribute as part of something that says itself whose attribute it is.
     pub(crate) fn bare(attribute: &Attribute) -> Self {
         AttributeView {
             name: attribute.name.clone(),
@@ -164,7 +165,7 @@ pub(crate) async fn list(
         let key = |host: HostId, name: &str| format!("{host} {name}");
         let (shown, token) =
             page.take(attributes, |(host, attribute)| key(*host, attribute.name.as_str()));
-        // A short page goes on with the next host.
+        // A short page continues with the next host.
         let token = token.or_else(|| rest.next().map(|(host, _)| page.token(&key(*host, ""))));
         Some((shown, token))
     };

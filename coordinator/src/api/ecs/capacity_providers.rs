@@ -31,15 +31,17 @@ use super::{
 };
 use crate::edge::{context::Api, error::ApiError, page::Page};
 
-/// ecs-behaviour 1.1, batch limits.
+/// Maximum number of capacity providers that one call describes (ecs-behaviour 1.1, batch limits).
 const DESCRIBED_MAX: usize = 100;
-/// ECS's largest page, and its usual one.
+/// Maximum size of a page of capacity providers, and its default (ECS's).
 const PAGE_MAX: usize = 10;
 /// ecs-behaviour 1.15.
 const RESERVED_PREFIXES: [&str; 3] = ["aws", "ecs", "fargate"];
-/// botocore: ManagedScalingStepSize, ManagedScalingInstanceWarmupPeriod, ManagedScalingTargetCapacity.
+/// Minimum and maximum step size (botocore: ManagedScalingStepSize).
 const STEP_SIZES: std::ops::RangeInclusive<u32> = 1..=10_000;
+/// Minimum and maximum warmup period in seconds (botocore: ManagedScalingInstanceWarmupPeriod).
 const WARMUP_S: std::ops::RangeInclusive<u32> = 0..=10_000;
+/// Minimum and maximum target capacity in percent (botocore: ManagedScalingTargetCapacity).
 const TARGET_CAPACITIES: std::ops::RangeInclusive<u32> = 1..=100;
 
 #[derive(Deserialize)]
@@ -347,7 +349,7 @@ pub(crate) async fn describe(
     api.read(describe).await?
 }
 
-/// Of all ACTIVE providers, FARGATE and FARGATE_SPOT among them, in order.
+/// Names of all ACTIVE providers, FARGATE and FARGATE_SPOT among them, in order.
 fn every_name(state: &State) -> Vec<CapacityProviderName> {
     let made = state.capacity_providers_from(Bound::Unbounded).filter(|made| made.is_active());
     let given = [FARGATE, FARGATE_SPOT].into_iter().filter_map(|name| name.parse().ok());
@@ -386,7 +388,7 @@ fn new_name(given: &str) -> Result<CapacityProviderName, ApiError> {
     given.parse().map_err(|_| identifiers::bad_provider_name(given))
 }
 
-/// Of the provider that a call is about.
+/// The error for a provider that a call is about and that does not exist.
 fn does_not_exist() -> ApiError {
     ApiError::client(
         "The specified capacity provider does not exist. Specify a valid name or ARN and try \

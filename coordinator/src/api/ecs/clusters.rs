@@ -33,7 +33,7 @@ const CONTAINER_INSIGHTS_OFF: &str = "disabled";
 /// Why `enabled` and `enhanced` are refused: what they promise would not be there.
 pub(super) const NO_CONTAINER_INSIGHTS: &str = "This release of Longshore sends no metrics to CloudWatch. Say disabled or leave it out, and \
      have Prometheus read /metrics of the coordinator and of the agents.";
-/// ecs-behaviour 1.1, batch limits.
+/// Maximum number of clusters that one call describes (ecs-behaviour 1.1, batch limits).
 const DESCRIBED_MAX: usize = 100;
 
 #[derive(Deserialize)]
@@ -400,8 +400,9 @@ fn parse_settings(given: Vec<SettingInput>) -> Result<BTreeMap<String, String>, 
     Ok(settings)
 }
 
-/// Where ECS Exec is to log its sessions is kept: it is obeyed by all there are, as every call that
-/// asks for ECS Exec is refused. An encryption that does not happen cannot be promised.
+/// Reads the cluster's configuration. Where ECS Exec is to log its sessions is kept: all sessions
+/// obey that, as there are none, since every call that asks for ECS Exec is refused. An encryption
+/// that does not happen cannot be promised, and is refused.
 fn parse_configuration(
     given: Option<Configuration>,
 ) -> Result<Option<serde_json::Value>, ApiError> {

@@ -18,9 +18,9 @@ use self::view::{ContainerInstanceField, ContainerInstanceView, InstanceSnapshot
 use super::{failure::Failure, identifiers};
 use crate::edge::{context::Api, error::ApiError, page::Page};
 
-/// ecs-behaviour 1.1, batch limits.
+/// Maximum number of container instances that one call describes (ecs-behaviour 1.1, batch limits).
 const DESCRIBED_MAX: usize = 100;
-/// ecs-behaviour 1.1, batch limits.
+/// Maximum number of container instances that one call updates (ecs-behaviour 1.1, batch limits).
 const UPDATED_MAX: usize = 10;
 
 #[derive(Deserialize)]

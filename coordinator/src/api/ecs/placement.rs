@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::attributes;
 use crate::edge::error::ApiError;
 
-/// ecs-behaviour 1.5.
+/// Maximum number of placement strategies of one task or service (ecs-behaviour 1.5).
 const STRATEGIES_MAX: usize = 5;
 /// What a spread over an attribute begins with.
 const ATTRIBUTE_PREFIX: &str = "attribute:";
@@ -47,7 +47,7 @@ enum StrategyType {
 }
 
 impl PlacementConstraint {
-    /// As a command line says it: `distinctInstance`, or an expression.
+    /// Reads a constraint as a command line says it: `distinctInstance`, or an expression.
     pub(crate) fn of_words(words: &str) -> PlacementConstraint {
         match words {
             "distinctInstance" => {
@@ -63,7 +63,8 @@ impl PlacementConstraint {
 }
 
 impl PlacementStrategy {
-    /// As a command line says it: `random`, `binpack:memory`. `None`: there is no such type.
+    /// Reads a strategy as a command line says it: `random`, `binpack:memory`. `None`: there is no
+    /// such type.
     pub(crate) fn of_words(words: &str) -> Option<PlacementStrategy> {
         let (kind, field) = match words.split_once(':') {
             Some((kind, field)) => (kind, Some(field.to_owned())),

@@ -25,7 +25,7 @@ use crate::edge::{
     error::{ApiError, ErrorCode},
 };
 
-/// ecs-behaviour 1.1, batch limits.
+/// Maximum number of deployments that one call describes (ecs-behaviour 1.1, batch limits).
 const DESCRIBED_MAX: usize = 20;
 
 #[derive(Deserialize)]
@@ -132,7 +132,7 @@ pub(crate) async fn stop(
     submit(api, command, deployment, input.service_deployment_arn).await
 }
 
-/// Answers a PAUSE hook; without an action the deployment goes on.
+/// Answers a PAUSE hook; without an action the deployment continues.
 pub(crate) async fn continue_deployment(
     api: &Api,
     input: ContinueServiceDeploymentInput,

@@ -22,7 +22,7 @@ use crate::{
     journal::{DeploymentFilter, History, JournalError},
 };
 
-/// ecs-behaviour 1.1, batch limits.
+/// Maximum number of revisions that one call describes (ecs-behaviour 1.1, batch limits).
 const DESCRIBED_MAX: usize = 20;
 
 #[derive(Deserialize)]

@@ -31,11 +31,12 @@ use crate::edge::{
     error::{ApiError, ErrorCode},
 };
 
-/// ecs-behaviour 1.1, batch limits.
+/// Maximum number of services that one call describes (ecs-behaviour 1.1, batch limits).
 const DESCRIBED_MAX: usize = 10;
-/// Ours: Amazon's quota of 5,000 tasks (ecs-behaviour 1.22) can be raised there too.
+/// Maximum desired count of a service (ours: Amazon's quota of 5,000 tasks, ecs-behaviour 1.22, can
+/// be raised there too).
 const DESIRED_COUNT_MAX: i64 = 100_000;
-/// ecs-behaviour 1.9, grace period.
+/// Maximum grace period of health checks in seconds (ecs-behaviour 1.9, grace period).
 const GRACE_SECONDS_MAX: i64 = 2_147_483_647;
 
 #[derive(Deserialize)]

@@ -84,7 +84,7 @@ pub(crate) fn strategy_view(items: &[StrategyItem]) -> Vec<StrategyItemInput> {
     items.map(view).collect()
 }
 
-/// `launchType` beside [`strategy_view`]: absent for what goes by a strategy.
+/// `launchType` beside [`strategy_view`]: absent where a strategy chooses the capacity provider.
 pub(crate) fn launch_type_view(items: &[StrategyItem]) -> Option<&'static str> {
     match items {
         [] => Some("EC2"),
@@ -93,7 +93,7 @@ pub(crate) fn launch_type_view(items: &[StrategyItem]) -> Option<&'static str> {
     }
 }
 
-/// For the filter `launchType` of lists: what hosts tasks run on.
+/// What hosts tasks run on, for the filter `launchType` of lists.
 pub(crate) fn runs_as(items: &[StrategyItem]) -> LaunchType {
     match items.iter().any(|item| is_fargate(item.provider.as_str())) {
         true => LaunchType::Fargate,
@@ -101,7 +101,7 @@ pub(crate) fn runs_as(items: &[StrategyItem]) -> LaunchType {
     }
 }
 
-/// Of one that a strategy or a cluster names.
+/// The error for a provider that a strategy or a cluster names and that does not exist.
 fn not_found(given: &str) -> ApiError {
     ApiError::invalid_parameter(format!(
         "The specified capacity provider was not found. Specify a valid name or ARN and try \

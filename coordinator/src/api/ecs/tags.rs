@@ -27,11 +27,11 @@ use crate::edge::{
     error::{ApiError, ErrorCode},
 };
 
-/// User tags of one resource (ecs-behaviour 1.22).
+/// Maximum number of user tags of one resource (ecs-behaviour 1.22).
 pub(crate) const TAGS_MAX: usize = 50;
-/// ecs-behaviour 1.22.
+/// Maximum length of a tag's key in characters (ecs-behaviour 1.22).
 pub(crate) const KEY_CHARS_MAX: usize = 128;
-/// ecs-behaviour 1.22.
+/// Maximum length of a tag's value in characters (ecs-behaviour 1.22).
 pub(crate) const VALUE_CHARS_MAX: usize = 256;
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -254,7 +254,7 @@ pub(crate) fn parse_with_task_options(
     Ok((tags, options))
 }
 
-/// The same of an object of keys and values, which is how CloudWatch Logs has them.
+/// Parses tags from an object of keys and values, which is how CloudWatch Logs has them.
 pub(crate) fn parse_map(given: BTreeMap<String, String>) -> Result<Tags, ApiError> {
     let pair = |(key, value)| TagInput { key: Some(key), value: Some(value) };
     parse(given.into_iter().map(pair).collect())

@@ -32,7 +32,7 @@ use super::{
 };
 use crate::edge::{context::Api, error::ApiError};
 
-/// ecs-behaviour 1.1, batch limits.
+/// Maximum number of revisions that one call deletes (ecs-behaviour 1.1, batch limits).
 const DELETED_MAX: usize = 10;
 const NOT_THERE: &str = "The specified task definition does not exist. Specify a valid account, \
                          family, revision and try again.";

@@ -12,8 +12,9 @@ use serde::{Deserialize, Serialize};
 use super::{failure::Failure, identifiers};
 use crate::edge::{context::Api, error::ApiError};
 
-/// ecs-behaviour 1.1, batch limits.
+/// Maximum number of tasks whose protection one call shows (ecs-behaviour 1.1, batch limits).
 const SHOWN_MAX: usize = 100;
+/// Maximum number of tasks whose protection one call updates (ecs-behaviour 1.1, batch limits).
 const UPDATED_MAX: usize = 10;
 
 #[derive(Deserialize)]

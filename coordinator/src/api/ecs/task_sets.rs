@@ -31,13 +31,13 @@ use crate::edge::{
     error::{ApiError, ErrorCode},
 };
 
-/// Ours: more than a service can have.
+/// Maximum number of task sets that one call describes (ours: more than a service can have).
 const DESCRIBED_MAX: usize = 10;
-/// Ours; ECS documents no limit.
+/// Maximum length of an external id in characters (ours: ECS documents no limit).
 const EXTERNAL_ID_CHARS_MAX: usize = 255;
-/// ecs-behaviour 1.12: a percentage.
+/// Maximum scale of a task set in percent (ecs-behaviour 1.12: a percentage).
 const SCALE_MAX: f64 = 100.0;
-/// Of a task set that says nothing else.
+/// Default scale of a task set, in tenths of a percent.
 const SCALE_DEFAULT_PERMILLE: u32 = 1000;
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -308,7 +308,7 @@ async fn submit_and_show(
     Ok(TaskSetOutput { task_set })
 }
 
-/// In tenths of a percent.
+/// The scale in tenths of a percent.
 fn permille(Scale { value, unit: _ }: Scale) -> Result<u32, ApiError> {
     let value = value.unwrap_or(SCALE_MAX);
     let tenths = (value * 10.0).round();

@@ -25,7 +25,7 @@ use self::view::{TaskSnapshot, TaskView};
 use super::{failure::Failure, identifiers};
 use crate::edge::{context::Api, error::ApiError};
 
-/// ecs-behaviour 1.1, batch limits.
+/// Maximum number of tasks that one call describes (ecs-behaviour 1.1, batch limits).
 const DESCRIBED_MAX: usize = 100;
 
 #[derive(Deserialize)]

@@ -53,7 +53,7 @@ impl World {
         Self::with_capacity(CapacityPolicy::default())
     }
 
-    /// With settings that say this of capacity.
+    /// A world with settings that say this of capacity.
     fn with_capacity(policy: CapacityPolicy) -> Self {
         let identity = Identity { region: "us-east-1".into(), account: "000000000000".into() };
         let backend = test_backend::with_capacity(identity, policy);
@@ -65,9 +65,9 @@ impl World {
         World { edge, driver }
     }
 
-    /// With one of each thing that an operation can name: cluster `default`, task definition
-    /// `web:1`, one container instance without an agent, a service of each kind (`svc`, `daemon`,
-    /// `ext`) that nothing is scheduled for.
+    /// A world with one of each thing that an operation can name: cluster `default`, task
+    /// definition `web:1`, one container instance without an agent, a service of each kind (`svc`,
+    /// `daemon`, `ext`) that nothing is scheduled for.
     async fn furnished() -> Self {
         let world = World::new();
         world.done("CreateCluster", json!({})).await;
@@ -153,7 +153,7 @@ fn signed(operation: &str, body: &[u8], credentials: &Credentials) -> Parts {
     signed_for(&format!("{}.{operation}", ecs::TARGET), body, credentials)
 }
 
-/// For another service of AWS.
+/// A signed request for another service of AWS.
 fn signed_as(service: &str, target: &str, body: &[u8]) -> Parts {
     signed_by(service, target, body, &credentials("secret"))
 }

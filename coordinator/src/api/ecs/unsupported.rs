@@ -109,7 +109,7 @@ pub(crate) enum LaunchType {
     ManagedInstances,
 }
 
-/// By hand: an unknown one is refused in the words of ECS.
+/// Written by hand so that an unknown launch type is refused in the words of ECS.
 impl<'de> Deserialize<'de> for LaunchType {
     fn deserialize<D: Deserializer<'de>>(given: D) -> Result<Self, D::Error> {
         match String::deserialize(given)?.as_str() {
@@ -161,7 +161,7 @@ pub(crate) async fn no_network(
     }
 }
 
-/// Of task sets: those of services with the ECS controller are there.
+/// Refuses capacity providers for task sets; services with the ECS controller can have them.
 pub(crate) fn no_capacity_providers(
     given: &[CapacityProviderStrategyItem],
 ) -> Result<(), ApiError> {
@@ -195,7 +195,7 @@ pub(crate) fn only_known_hosts(given: Option<LaunchType>) -> Result<(), ApiError
     Err(no_launch_type(named))
 }
 
-/// Of task sets, which go by no capacity provider.
+/// Refuses a launch type other than the own hosts' for task sets, which use no capacity provider.
 pub(crate) fn only_own_hosts(given: Option<LaunchType>) -> Result<(), ApiError> {
     match given {
         Some(LaunchType::Fargate) => Err(no_launch_type("FARGATE")),

@@ -27,7 +27,7 @@ struct Wanted {
     group: LogGroupName,
     streams: StreamChoice,
     from: Timestamp,
-    /// Exclusive.
+    /// End of the time asked for, exclusive.
     until: Timestamp,
     beyond: Option<Beyond>,
     direction: Direction,

@@ -20,7 +20,7 @@ use crate::{
     fleet::logs::{Holder, Source, holders},
 };
 
-/// Names of hosts in one message.
+/// Maximum number of hosts that one message names (ours).
 const HOSTS_NAMED_MAX: usize = 5;
 
 /// What was answered.

@@ -189,7 +189,8 @@ fn one_group(name: &LogGroupName) -> LogAsk {
     LogAsk::Groups { prefix: name, part: String::new(), after: None, limit: 1 }
 }
 
-/// Of a group's own name, the first with that prefix is the group itself.
+/// Whether a host knows the group: the first group whose name begins with a group's own name is the
+/// group itself.
 fn is_known(heard: &fan_out::Heard, name: &LogGroupName) -> bool {
     heard.replies.iter().any(|(_, reply)| match reply {
         LogReply::Groups(groups) => groups.iter().any(|group| group.name == name.as_str()),

@@ -8,17 +8,18 @@ use longshore_core::model::log_group::LogGroupName;
 use super::{invalid, merge::Beyond};
 use crate::edge::{context::Api, error::ApiError, page::Page};
 
-/// CloudWatch Logs' largest page of groups or streams, and its usual one.
+/// Maximum size of a page of groups or streams, and its default (CloudWatch Logs').
 const DESCRIBED_MAX: usize = 50;
-/// CloudWatch Logs' largest page of events, and its usual one.
+/// Maximum size of a page of events, and its default (CloudWatch Logs').
 const EVENTS_MAX: u32 = 10_000;
+/// Time of one day.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 pub(super) fn group_name(member: &str, given: &str) -> Result<LogGroupName, ApiError> {
     given.parse().map_err(|error| invalid(format!("{member}: {error}.")))
 }
 
-/// By `logGroupName` or by `logGroupIdentifier`, a name or an ARN.
+/// The group that `logGroupName` names, or `logGroupIdentifier`, which is a name or an ARN.
 pub(super) fn group(
     api: &Api,
     name: Option<&str>,
@@ -51,7 +52,7 @@ pub(super) fn page(api: &Api, limit: Option<i64>, token: Option<&str>) -> Result
     page.map_err(|_| invalid("The specified nextToken is invalid."))
 }
 
-/// Where a page of events goes on.
+/// Where a page of events continues.
 pub(super) fn beyond(api: &Api, token: &str) -> Result<Beyond, ApiError> {
     let after = api.page_scope.after(token).and_then(|after| Beyond::parse(&after));
     after.ok_or_else(|| invalid("The specified nextToken is invalid."))

@@ -1,6 +1,6 @@
 //! StartLiveTail: what groups are told of, each second, for as long as the client listens.
 //!
-//! A session goes on at each host after the last event that it told of that host, so that a host
+//! A session continues at each host after the last event of that host that it told, so that a host
 //! that does not answer for a while is late and nothing is left out. Never: a session that outlives
 //! its client by more than a minute.
 
@@ -32,21 +32,27 @@ use crate::{
     fleet::logs::Source,
 };
 
-/// CloudWatch Logs' model: StartLiveTailLogGroupIdentifiers and InputLogStreamNames.
+/// Maximum number of groups of one session (CloudWatch Logs' model:
+/// StartLiveTailLogGroupIdentifiers).
 const GROUPS_MAX: usize = 10;
+/// Maximum number of streams of one session (CloudWatch Logs' model: InputLogStreamNames).
 const STREAMS_MAX: usize = 100;
-/// CloudWatch Logs' documentation of StartLiveTail, as are the next three.
+/// Interval of updates (CloudWatch Logs' documentation of StartLiveTail).
 const UPDATE_EVERY: Duration = Duration::from_secs(1);
+/// Maximum number of events in one update (CloudWatch Logs' documentation of StartLiveTail).
 const UPDATE_EVENTS_MAX: usize = 500;
+/// Maximum time of one session (CloudWatch Logs' documentation of StartLiveTail).
 const SESSION_MAX: Duration = Duration::from_secs(3 * 60 * 60);
-/// Updates that wait for a slow client. Events wait at their hosts from then on.
+/// Maximum number of updates that wait for a slow client (ours). Events wait at their hosts from
+/// then on.
 const UPDATES_WAITING_MAX: usize = 10;
-/// A client that takes nothing for so long has gone.
+/// Timeout of a client that takes nothing (ours), which has gone then.
 const TAKEN_WITHIN: Duration = Duration::from_secs(60);
-/// How old an event is when it is told. A container's line may be stored after a later one of
-/// another container, and would be passed over.
+/// Minimum age of an event that is told (ours). A container's line may be stored after a later one
+/// of another container, and would be passed over.
 const HELD_BACK: Duration = Duration::from_millis(500);
-/// Updates in a row in which a host or the coordinator did not answer, until the session ends.
+/// Maximum number of updates in a row in which a host or the coordinator did not answer, until the
+/// session ends (ours).
 const FAILURES_MAX: u32 = 30;
 
 #[derive(Deserialize)]
@@ -169,14 +175,14 @@ struct Part {
     streams: StreamChoice,
     pattern: String,
     began: Timestamp,
-    /// Of each source, its last event that was told.
+    /// The last event of each source that was told.
     told: BTreeMap<Source, EventPlace>,
 }
 
 /// What is new of a part.
 struct News {
     events: Vec<LiveEvent>,
-    /// There was more than an update may have.
+    /// True when there was more than an update may have.
     passed_over: bool,
     /// [`Part::told`] once this was told.
     told: BTreeMap<Source, EventPlace>,
@@ -299,7 +305,7 @@ impl Session {
                     failures = 0;
                     update
                 }
-                // Nothing is lost by it: the next update goes on where the last one was.
+                // Nothing is lost by the failure: the next update continues where the last one was.
                 Err(refusal) if failures < FAILURES_MAX => {
                     tracing::debug!(%refusal, failures, "a live tail's update is late");
                     failures += 1;

@@ -42,14 +42,14 @@ pub(super) struct MergedEvent {
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Merged {
-    /// In the direction's order.
+    /// Events in the direction's order.
     pub(super) events: Vec<MergedEvent>,
-    /// Where to go on; absent when all was seen.
+    /// Where to continue; absent when all was seen.
     pub(super) next: Option<Position>,
 }
 
 impl Beyond {
-    /// The same as a place at one source, whose events all have numbers from 1 on.
+    /// The position as a place at one source, whose events all have numbers from 1 on.
     pub(super) fn at(&self, source: Source) -> EventPlace {
         let Position { at, seq, .. } = self.position;
         let seq = match source.cmp(&self.position.source) {
@@ -101,7 +101,8 @@ impl fmt::Display for Beyond {
     }
 }
 
-/// Of each source, what it answered. Only what no source can have more before is taken.
+/// Merges what each source answered. An event is taken only when no source can still have one that
+/// comes before it in the direction.
 pub(super) fn merge(held: Vec<(Source, HeldEvents)>, direction: Direction, limit: usize) -> Merged {
     let position = |source, place: EventPlace| Position { at: place.at, source, seq: place.seq };
     let reached = held.iter().filter_map(|(source, held)| Some(position(*source, held.reached?)));

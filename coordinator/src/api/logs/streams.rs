@@ -40,7 +40,7 @@ enum OrderBy {
     LastEventTime,
 }
 
-/// For PutLogEvents: the streams of tasks are there when something is written.
+/// Makes a stream for PutLogEvents; the streams of tasks are there when something is written.
 pub(super) async fn create(api: &Api, input: CreateLogStreamInput) -> Result<Tree, ApiError> {
     let group = input::group_name("logGroupName", &input.log_group_name)?;
     input::stream_name("logStreamName", &input.log_stream_name)?;

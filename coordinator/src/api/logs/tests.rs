@@ -50,7 +50,7 @@ struct World {
 }
 
 impl World {
-    /// With so many connected hosts.
+    /// A world with `count` connected hosts.
     async fn with_hosts(count: usize) -> Self {
         let identity = Identity { region: "us-east-1".into(), account: "000000000000".into() };
         let fakes = FakeHosts::default();
@@ -478,7 +478,7 @@ async fn a_clock_that_jumps_and_comes_back_deletes_nothing_that_was_put() {
     put("after").await;
     assert_eq!(world.filtered(json!({})).await, "s:before s:after s:in another month");
 
-    // A clock that goes on steadily is believed again, and what is old goes.
+    // A clock that continues steadily is believed again, and old events are removed.
     world.clock.advance(Duration::from_secs(8 * 24 * 60 * 60));
     put("a week later").await;
     assert_eq!(world.filtered(json!({})).await, "s:a week later s:in another month");

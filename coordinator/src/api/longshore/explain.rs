@@ -46,7 +46,7 @@ pub(crate) struct ExplainInput {
     /// Tasks, without a service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) count: Option<i64>,
-    /// Without a service.
+    /// The task group, without a service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) group: Option<String>,
     /// With a service: instead of what it has.
@@ -66,7 +66,7 @@ pub(crate) struct Explanation {
     pub(crate) task: Option<TaskExplained>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) dry_run: Option<DryRunView>,
-    /// One for each capacity provider, where tasks go by several.
+    /// One dry run for each capacity provider, where tasks have several.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) dry_runs: Vec<DryRunView>,
 }
@@ -81,7 +81,7 @@ impl Explanation {
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct DryRunView {
-    /// Whose hosts alone are looked at.
+    /// The capacity provider whose hosts alone are looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) capacity_provider: Option<String>,
     /// Epoch seconds until which a task waits for a host; of one that waits only, and not for ever.
@@ -91,7 +91,7 @@ pub(crate) struct DryRunView {
     pub(crate) asked: u32,
     pub(crate) placed: u32,
     pub(crate) missing: u32,
-    /// For so many tasks there is room in all.
+    /// Number of tasks for which there is room in all.
     pub(crate) room: u32,
     /// Room is not counted any further: there may be more.
     pub(crate) room_is_more: bool,
@@ -112,7 +112,7 @@ pub(crate) struct PlacementView {
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ReasonView {
-    /// As in RunTask's `failures`.
+    /// The reason as in RunTask's `failures`.
     pub(crate) reason: String,
     pub(crate) explanation: String,
     /// Container instances that fail for it first.
@@ -131,10 +131,10 @@ pub(crate) struct ClosestView {
 pub(crate) struct GapView {
     pub(crate) reason: String,
     pub(crate) explanation: String,
-    /// Of CPU units, MiB or GPUs.
+    /// Number of CPU units, MiB or GPUs that are needed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) needed: Option<u32>,
-    /// As DescribeContainerInstances shows it, less what this dry run has put there.
+    /// What remains as DescribeContainerInstances shows it, less what this dry run has put there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) remaining: Option<i64>,
 }
@@ -228,7 +228,7 @@ async fn task_run(
     dry_run(api, cluster, move |state, entropy| explain::run_task(state, &run, entropy)).await
 }
 
-/// Of the tasks that wait together with this one; `None` when it does not wait.
+/// Dry runs of the tasks that wait together with this one; `None` when it does not wait.
 async fn waiting_run(
     api: &Api,
     cluster: &ClusterName,

@@ -1,4 +1,4 @@
-//! `Longshore_2026`: what ECS's API cannot say of the fleet. Join tokens, going on from an older
+//! `Longshore_2026`: what ECS's API cannot say of the fleet. Join tokens, continuing from an older
 //! journal, and replacing what many lost hosts ran. The coordinator's subcommands are its clients.
 
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::{
     fleet::join::make_token,
 };
 
-/// Shortest and longest life of a join token.
+/// Minimum and maximum life of a join token in seconds (ours).
 const TTL_SECONDS: std::ops::RangeInclusive<u64> = 1..=365 * 24 * 3600;
 
 #[derive(Debug, Default, Deserialize, Serialize)]
@@ -36,7 +36,7 @@ pub(crate) struct CreateJoinToken {
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct CreatedJoinToken {
-    /// With its secret; never shown again.
+    /// The token with its secret, which is never shown again.
     pub(crate) token: String,
     pub(crate) join_token: JoinTokenView,
 }

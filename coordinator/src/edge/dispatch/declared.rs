@@ -42,7 +42,7 @@ const COMMON: [&str; 14] = [
     "UnsupportedMediaTypeException",
 ];
 
-/// The same of services that speak the query protocol.
+/// The common errors of services that speak the query protocol.
 const COMMON_OF_QUERY: [&str; 13] = [
     "AccessDenied",
     "IncompleteSignature",

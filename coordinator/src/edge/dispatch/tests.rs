@@ -23,7 +23,7 @@ use crate::{
     },
 };
 
-/// 2026-01-02T03:04:05Z.
+/// Time of the clock, 2026-01-02T03:04:05Z.
 const NOW: Timestamp = Timestamp(1_767_323_045_000);
 const JSON: &str = "application/x-amz-json-1.1";
 const FORM: &str = "application/x-www-form-urlencoded; charset=utf-8";

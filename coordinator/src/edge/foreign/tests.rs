@@ -36,7 +36,7 @@ fn answer(method: &str, uri: &str, headers: &[(&str, &str)]) -> Option<String> {
     Some(format!("{} {kind} {error} {body}", answer.status().as_u16()))
 }
 
-/// From "it has" on.
+/// The advice of a message, from "it has" on.
 fn advice() -> String {
     let foreign = Foreign { name: Some("x".into()), form: Form::RestJson };
     foreign.message(&router()).split_once("it has").unwrap().1.to_owned()

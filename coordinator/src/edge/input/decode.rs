@@ -17,7 +17,7 @@ use super::node::Node;
 /// Why a node is not what a type asks for.
 #[derive(Debug)]
 pub(crate) struct Fault {
-    /// From the inside out.
+    /// Segments from the inside out.
     pub(crate) path: Vec<Segment>,
     pub(crate) kind: FaultKind,
 }

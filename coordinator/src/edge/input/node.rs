@@ -8,11 +8,13 @@ use std::{borrow::Cow, cell::Cell, fmt};
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::Number;
 
-/// How deep lists and objects may nest (promises.md 4; ECS's deepest input nests 7).
+/// Maximum depth of lists and objects within one another (promises.md 4; ECS's deepest input nests
+/// 7).
 pub(crate) const DEPTH_MAX: usize = 64;
-/// How many values a body may hold, so that `[0,0,…` cannot cost much more memory than its bytes.
+/// Maximum number of values in a body (ours), so that `[0,0,…` cannot cost much more memory than
+/// its bytes.
 pub(crate) const VALUES_MAX: usize = 100_000;
-/// How much of a client's own text is repeated in an error.
+/// Maximum number of characters of a client's own text that an error repeats (ours).
 const QUOTED_CHARS_MAX: usize = 64;
 
 /// One value of any protocol.

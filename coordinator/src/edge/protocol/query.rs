@@ -10,10 +10,10 @@ use crate::edge::{
     input::{DEPTH_MAX, Node},
 };
 
-/// Maximum parameters of a request; more than any action of ours takes.
+/// Maximum number of parameters of a request (ours): more than any action of ours takes.
 const PARAMETERS_MAX: usize = 10_000;
-/// Maximum objects, lists and values that a request's names may spell, so that many long names cannot
-/// cost more than their bytes. A group with 50 tags of 5 members has 300.
+/// Maximum number of objects, lists and values that a request's names may spell (ours), so that
+/// many long names cannot cost more than their bytes. A group with 50 tags of 5 members has 300.
 const NODES_MAX: usize = 20_000;
 
 /// The parameters of a request, each given once, in the order of their names' segments.
@@ -75,7 +75,7 @@ impl<'b> Form<'b> {
     }
 }
 
-/// Parameters of which each name goes on at `start` with a further segment, by that segment.
+/// Groups parameters whose names have a further segment at `start` by that segment.
 fn by_segment<'p, 'b>(
     mut parameters: &'p mut [Parameter<'b>],
     start: usize,

@@ -92,7 +92,7 @@ impl From<Timestamp> for Tree {
     }
 }
 
-/// As AWS's JSON protocols write it.
+/// Writes a tree as AWS's JSON protocols do.
 impl Serialize for Tree {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {

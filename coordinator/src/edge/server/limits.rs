@@ -10,42 +10,46 @@ use crate::door::{
 
 /// Timeout of a head, and of an idle connection (promises.md 4).
 pub(super) const HEAD_DEADLINE: Duration = Duration::from_secs(10);
-/// Timeout of a body: 1 MiB at 35 KiB/s.
+/// Timeout of a body (ours): 1 MiB at 35 KiB/s.
 pub(super) const BODY_DEADLINE: Duration = Duration::from_secs(30);
-/// What unknown callers may hold: heads that are unfinished and bodies that nobody has proved to have
-/// signed yet. One address has room for 1,000 unfinished heads, or for two bodies of 1 MiB.
+/// Maximum of what unknown callers may hold (ours): heads that are unfinished and bodies that
+/// nobody has proved to have signed yet. One address has room for 1,000 unfinished heads, or for
+/// two bodies of 1 MiB.
 const STRANGERS: Room = Room {
     bytes_max: 8 * 1024 * 1024,
     reserve_bytes: 2 * 1024 * 1024,
     party_bytes_max: 5 * 512 * 1024,
     fair_bytes: FAIR_BYTES,
 };
-/// What callers with a valid signature may hold besides bodies that have room of their own below: 2,700
-/// connections, of which one address has 2,000.
+/// Maximum of what callers with a valid signature may hold besides bodies that have room of their
+/// own below (ours): 2,700 connections, of which one address has 2,000.
 const KNOWN: Room = Room {
     bytes_max: 64 * 1024 * 1024,
     reserve_bytes: 0,
     party_bytes_max: 48 * 1024 * 1024,
     fair_bytes: FAIR_BYTES,
 };
-/// Of one party: a connection with a request whose body is small.
+/// Fair share of one party in bytes (ours): a connection with a request whose body is small.
 const FAIR_BYTES: usize = 64 * 1024;
-/// Bodies up to here are worked on at once: hashing and parsing them takes less than a
-/// millisecond. So much of a larger one has to be here before it is given room.
+/// Maximum size in bytes of a body that is worked on at once (ours): hashing and parsing such a
+/// body takes less than a millisecond. Of a larger one, this many bytes have to be here before it
+/// is given room.
 pub(super) const SMALL_BODY_BYTES_MAX: usize = 16 * 1024;
-/// Larger bodies of unknown callers that are in memory at once: as many as the account of [`STRANGERS`]
-/// may hold, the part included that it keeps for proved addresses. So one that the door lets in waits
-/// for nothing but the memory of those that gave way.
+/// Maximum of larger bodies of unknown callers that are in memory at once (ours): as many as the
+/// account of [`STRANGERS`] may hold, the part included that it keeps for proved addresses. So a
+/// body that the door lets in waits for nothing but the memory of those that gave way.
 const STRANGERS_BODIES: BodyRoom =
     BodyRoom { bytes_max: STRANGERS.bytes_max, wait_max: BODY_DEADLINE, pace: None };
-/// The same of known callers: one large body is worked on at a time, the others only wait in memory.
+/// Maximum of larger bodies of known callers that are in memory at once (ours): one large body is
+/// worked on at a time, the others only wait in memory.
 const KNOWN_BODIES: BodyRoom =
     BodyRoom { bytes_max: 5 * 1024 * 1024, wait_max: BODY_DEADLINE, pace: Some(BODY_PACE) };
-/// Bodies up to here have room of their own, so that they never wait for larger ones: most requests that
-/// are not small are task definitions, which ECS bounds at 64 KiB.
+/// Maximum size in bytes of a body that has room of its own, so that it never waits for larger ones
+/// (ours): most requests that are not small are task definitions, which ECS bounds at 64 KiB.
 pub(super) const MIDDLING_BODY_BYTES_MAX: usize = 64 * 1024;
+/// Maximum of bodies up to `MIDDLING_BODY_BYTES_MAX` that are in memory at once (ours).
 const MIDDLING_BODIES: BodyRoom = BodyRoom { bytes_max: 1024 * 1024, ..KNOWN_BODIES };
-/// Of a known caller's body while others wait for its memory: 1 MBit/s.
+/// Minimum pace of a known caller's body while others wait for its memory (ours): 1 MBit/s.
 const BODY_PACE: BodyPace =
     BodyPace { grace: Duration::from_secs(1), bytes_per_second: 128 * 1024 };
 

@@ -52,7 +52,7 @@ fn going_on(events: EventStream, served: Option<Served>, shutdown: &Cancellation
     Either::Right(StreamBody::new(frames).boxed_unsync())
 }
 
-/// `served` is held for as long as the answer goes on.
+/// Writes the response; `served` is held until the answer has ended.
 pub(super) fn respond(
     routed: Routed,
     request_id: &str,
@@ -114,7 +114,7 @@ impl RequestIds {
         RequestIds { start, next: AtomicU64::new(0) }
     }
 
-    /// In the form of a UUID, as AWS's are.
+    /// The next id in the form of a UUID, as AWS's are.
     pub(super) fn next(&self) -> String {
         let (start, next) = (self.start, self.next.fetch_add(1, Ordering::Relaxed));
         format!(

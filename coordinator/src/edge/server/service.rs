@@ -32,8 +32,9 @@ use crate::{
     },
 };
 
-/// How much of a body is read and thrown away for a service that is not here: a code archive in JSON may
-/// be this large, and a client that is cut off within it never reads the answer.
+/// Maximum number of bytes of a body that are read and thrown away for a service that is not here
+/// (ours): a code archive in JSON may be this large, and a client that is cut off within it never
+/// reads the answer.
 const FOREIGN_BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 const HEALTH_PATH: &str = "/healthz";
@@ -350,7 +351,7 @@ struct Read {
 #[derive(PartialEq, Eq)]
 enum Filled {
     Whole,
-    /// There may be more.
+    /// The wanted number of bytes is here; there may be more.
     Enough,
 }
 

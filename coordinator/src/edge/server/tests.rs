@@ -31,7 +31,7 @@ use crate::{
 };
 
 const NOW: Timestamp = Timestamp(1_767_323_045_000);
-/// Short, so that tests of deadlines are: they await the deadline itself.
+/// Timeout that tests of deadlines await: short, so that those tests are.
 const SHORT: Duration = Duration::from_millis(150);
 
 /// Released by the test of shutdown, to let a request end that is under way.
@@ -255,7 +255,7 @@ async fn what_is_not_http_1_is_refused() {
     assert!(raw(running.address, two_lengths.as_bytes()).await.starts_with("HTTP/1.1 400"));
 }
 
-/// Room for so many heads, of one address.
+/// Room for `heads` heads, of one address.
 fn rooms(heads: usize) -> Rooms {
     let bytes = heads * HEAD_STAGE_BYTES + REQUEST_STAGE_BYTES + 1024;
     let strangers =
@@ -411,7 +411,7 @@ async fn crowd_of_known_callers_gives_way_to_another_address() {
     assert!(call(&client(&running), "web").await.is_ok());
     let answer = whole(&running, head_with_hash, 300_000).await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    // One of the crowd hears why; those that keep their room go on waiting.
+    // One of the crowd hears why; those that keep their room continue to wait.
     let mut answers: futures_util::stream::FuturesUnordered<_> = slow
         .iter_mut()
         .map(|stream| async move {

@@ -7,9 +7,11 @@ use crate::{
     signature::{Scope, SigningKey},
 };
 
-/// Access keys whose signing keys are kept at once; strangers' never get here.
+/// Maximum number of access keys whose signing keys are kept at once (ours); strangers' never get
+/// here.
 const ACCESS_KEYS_MAX: usize = 4096;
-/// Signing keys of one access key: a few services, and two days of each around midnight.
+/// Maximum number of signing keys of one access key (ours): a few services, and two days of each
+/// around midnight.
 const KEYS_OF_ONE_MAX: usize = 16;
 
 /// The signing keys in use, so that a request costs one HMAC and not five.

@@ -9,7 +9,7 @@ use longshore_common::{arn::Identity, secret::Secret};
 use super::*;
 use crate::credentials::Credentials;
 
-/// 2026-01-02T03:04:05Z.
+/// Time of the clock, 2026-01-02T03:04:05Z.
 pub(super) const NOW: Timestamp = Timestamp(1_767_323_045_000);
 pub(super) const BODY: &[u8] = br#"{"cluster":"default"}"#;
 const ACCESS_KEY_ID: &str = "LSIAAAAAAAAAAAAAAAAA";

@@ -35,23 +35,25 @@ use crate::{
     settings::{Launcher, LauncherKind},
 };
 
-/// Calls that end machines, of one round: the next one goes on.
+/// Maximum number of calls of one round that end machines (ours); the next round continues.
 const TERMINATIONS_PER_ROUND_MAX: usize = 50;
-/// A round that failed is repeated after so long when no call is due, doubled with every failure.
+/// Interval until a round that failed is repeated when no call is due (ours), doubled with every
+/// further failure.
 const RETRY_FIRST: Duration = Duration::from_secs(5);
+/// Maximum interval until a round that failed is repeated (ours).
 const RETRY_MAX: Duration = Duration::from_secs(300);
 
-/// AWS is asked why it launches nothing after so long, and so often.
+/// Time of launching nothing after which AWS is asked why, and interval of asking (ours).
 const STALLED_AFTER: Duration = Duration::from_secs(30);
 
 /// How often rounds come.
 #[derive(Clone, Copy)]
 pub(super) struct RoundPace {
-    /// From one to the next at least: AWS's answers lag behind what it was told.
+    /// Minimum interval from one round to the next: AWS's answers lag behind what AWS was told.
     pub(super) apart: Duration,
-    /// While AWS has yet to launch something.
+    /// Interval while AWS has yet to launch something.
     pub(super) waiting: Duration,
-    /// When nothing is under way.
+    /// Interval when nothing is under way.
     pub(super) idle: Duration,
 }
 
@@ -65,9 +67,9 @@ struct Rounding {
     client: Arc<Client>,
     /// Absent while a round is under way.
     memory: Option<Memory>,
-    /// Not before, whatever is due.
+    /// Time before which the next round does not begin, whatever is due.
     earliest: Timestamp,
-    /// At the latest.
+    /// Time at which the next round begins at the latest.
     latest: Timestamp,
 }
 
@@ -95,7 +97,7 @@ enum Next {
     Soon,
     Waiting,
     Idle,
-    /// So often in a row.
+    /// The round failed; the number counts failures in a row.
     Failed(u32),
 }
 
@@ -426,7 +428,7 @@ async fn end_what_is_over(handle: &Handle, plan: &Plan, memory: &mut Memory) -> 
 
 /// How many AWS is to have.
 struct Capacity {
-    /// As far as its group's bounds go.
+    /// The target, as far as the bounds of AWS's group allow it.
     allowed: u32,
     /// Whether it has to be told.
     sets: bool,
@@ -510,6 +512,7 @@ impl Memory {
     }
 
     fn say_once(&mut self, what: &str, say: impl FnOnce()) {
+        /// Maximum number of messages that are remembered so as not to be repeated (ours).
         const SAID_MAX: usize = 100;
         if self.said.len() >= SAID_MAX {
             self.said.clear();

@@ -8,14 +8,16 @@ use tokio::{
     process::{Child, Command},
 };
 
-/// Maximum of programs that run at the same time; other calls wait for their turn.
+/// Maximum number of programs that run at the same time (ours); other calls wait for their turn.
 pub(super) const CALLS_AT_ONCE_MAX: usize = 16;
-/// What is kept of one stream; the end of it counts.
+/// Maximum number of bytes of one stream that are kept (ours): those at its end.
 const OUTPUT_BYTES_MAX: usize = 1024 * 1024;
-/// What of it is repeated in a message and in the log.
+/// Maximum number of a stream's last lines that a message and the log repeat (ours).
 const LAST_LINES: usize = 5;
+/// Maximum number of a stream's last bytes that a message and the log repeat (ours).
 const LAST_BYTES_MAX: usize = 800;
-/// After the program ended, something that it started may hold its output open: it is left alone.
+/// Timeout of the output after the program ended (ours): something that the program started may
+/// hold the output open, and is left alone.
 const OUTPUT_GRACE: Duration = Duration::from_millis(500);
 
 /// Runs `program` and answers with its standard output. The error is a sentence with the end of

@@ -30,15 +30,20 @@ use longshore_core::model::auto_scaling::InstanceId;
 use super::exec::{self, CALLS_AT_ONCE_MAX};
 use crate::settings::{Launcher, LauncherKind, Settings};
 
-/// In the data directory.
+/// Name of the socket in the data directory.
 pub(super) const SOCKET_FILE: &str = "launcher.sock";
+/// Maximum size of a request in bytes (ours).
 const REQUEST_BYTES_MAX: u64 = 256 * 1024;
+/// Maximum size of an answer in bytes (ours).
 const ANSWER_BYTES_MAX: u64 = 8 * 1024 * 1024;
+/// Timeout of reading a request (ours).
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-/// Beyond a program's own time limit.
+/// Time that an answer may take beyond a program's own time limit (ours).
 const ANSWER_GRACE: Duration = Duration::from_secs(10);
+/// Maximum size of a token in bytes (ours).
 const TOKEN_BYTES_MAX: usize = 256;
-/// Requests served at once: twice what a coordinator asks, one of which may have just been restarted.
+/// Maximum number of requests served at once (ours): twice what a coordinator asks, one of which
+/// may have just been restarted.
 const REQUESTS_AT_ONCE_MAX: usize = CALLS_AT_ONCE_MAX * 2;
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -120,7 +125,7 @@ pub async fn serve(settings: Settings, mut termination: Termination) -> Result<(
     Ok(())
 }
 
-/// With the directory's owner, who may ask.
+/// Binds the socket, and returns it with the directory's owner, who may ask.
 fn bind(directory: &Path, path: &PathBuf) -> io::Result<(UnixListener, u32)> {
     let owner = std::fs::metadata(directory)?;
     match std::fs::remove_file(path) {

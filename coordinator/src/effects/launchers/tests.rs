@@ -15,6 +15,7 @@ use longshore_core::{
 use super::*;
 use crate::{driver, journal::memory::MemoryDisk};
 
+/// Timeout of all that these tests wait for.
 const SOON: Duration = Duration::from_secs(20);
 
 /// A launcher that keeps a file for each machine, `ID` or `ID.2`, and notes what it was asked.

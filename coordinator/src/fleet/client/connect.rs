@@ -15,7 +15,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::{Peer, PollError};
 
-/// How long a connection may take to stand, TLS included.
+/// Timeout of opening a connection, TLS included (ours).
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Opens connections to agents, and answers for who is at the other end.
@@ -30,7 +30,8 @@ pub trait Connect: Send + Sync + 'static {
 
 pub struct Opened<S> {
     pub stream: S,
-    /// After this the connection is replaced: it must not outlive the certificates that opened it.
+    /// Time after which the connection is replaced: it must not outlive the certificates that
+    /// opened it.
     pub usable_for: Duration,
 }
 
@@ -81,7 +82,7 @@ fn unreached(error: io::Error) -> PollError {
     }
 }
 
-/// Of a failed handshake: the other side is not what it should be, or it is gone.
+/// The error of a failed handshake: the other side is not what it should be, or it is gone.
 fn unproven(error: io::Error) -> PollError {
     if speaks_of_tls(&error) { PollError::Identity(error) } else { PollError::Lost(error.into()) }
 }

@@ -30,32 +30,37 @@ use super::{
     connect::{Connect, speaks_of_tls},
 };
 
-/// A connection on which nothing came for this long is asked whether it still stands.
+/// Interval without a word after which a connection is asked whether it still stands (ours).
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);
-/// How long it may take to say so.
+/// Timeout of the answer to that question (ours).
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
-/// A connection is replaced this long before a certificate that opened it ends, or after nine
-/// tenths of the time, so that the agent never has to end it first.
+/// Maximum time by which a connection is replaced before a certificate that opened it ends (ours),
+/// at most a tenth of its usable time: so the agent never has to end the connection first.
 const REPLACE_BEFORE_END: Duration = Duration::from_secs(300);
-/// However long the certificates may last.
+/// Maximum life of a connection, however long the certificates may last (ours).
 const CONNECTION_LIFE_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
-/// What a poll waits for the reason of an end that it has noticed, or to be told of the end.
+/// Timeout of a poll's waiting for the reason of an end that it has noticed, or to be told of the
+/// end (ours).
 const END_GRACE: Duration = Duration::from_millis(100);
-/// HTTP/2 flow control, per stream and per connection: what an agent may send ahead of our reading.
+/// Maximum number of bytes that an agent may send ahead of our reading, per stream and per
+/// connection (ours; HTTP/2 flow control).
 const WINDOW_BYTES: u32 = 1024 * 1024;
-/// What one poll keeps of its request in the connection while the agent does not read.
+/// Maximum number of bytes of its request that one poll keeps in the connection while the agent
+/// does not read (ours).
 const SEND_BUFFER_BYTES_MAX: usize = 64 * 1024;
-/// Questions about logs to one host at once: polls on the same connection always find room.
+/// Maximum number of questions about logs to one host at once (ours): polls on the same connection
+/// always find room.
 const LOG_QUESTIONS_MAX: usize = 3;
-/// From a question about logs to its answer, its turn included.
+/// Timeout from a question about logs to its answer, its turn included (ours).
 const LOG_ANSWER_TIMEOUT: Duration = Duration::from_secs(8);
-/// Headers of an answer.
+/// Maximum size of an answer's headers in bytes (ours).
 const HEADER_LIST_BYTES_MAX: u32 = 8 * 1024;
 
 /// The client over connections of `C`.
 pub struct HttpClient<C> {
     connect: Arc<C>,
-    /// On which connections live, whoever asks for them: polls share them with questions about logs.
+    /// The runtime on which connections live, whoever asks for them: polls share them with
+    /// questions about logs.
     runtime: tokio::runtime::Handle,
     lanes: Mutex<FastMap<HostId, Arc<Lane>>>,
 }
@@ -93,7 +98,7 @@ struct Failed {
 }
 
 impl<C: Connect> HttpClient<C> {
-    /// Within the runtime that polls.
+    /// Makes a client within the runtime that polls.
     pub fn new(connect: C) -> Self {
         let runtime = tokio::runtime::Handle::current();
         HttpClient { connect: Arc::new(connect), runtime, lanes: Mutex::default() }
@@ -120,8 +125,8 @@ impl<C: Connect> HttpClient<C> {
         read(answer, POLL_BODY_BYTES_MAX).await
     }
 
-    /// On the connection that stands for polls. It is not given up when an answer does not come:
-    /// a poll finds out better what that means.
+    /// Asks on the connection that stands for polls. That connection is not given up when an answer
+    /// does not come: a poll finds out better what that means.
     async fn ask(&self, peer: &Peer, body: Bytes) -> Result<Bytes, PollError> {
         let lane = self.lane(peer.host);
         let _turn = lane.log_questions.acquire().await.expect("it is never closed");
@@ -148,10 +153,10 @@ impl<C: Connect> HttpClient<C> {
         if let Some(open) = slot.as_ref().filter(fit) {
             return Ok(open.clone());
         }
-        // Polls on the old connection, if any, go on until they have their answers.
+        // Polls on the old connection, if any, continue until they have their answers.
         *slot = None;
-        // Goes on when this poll is given up: who waits less than a handshake takes would else
-        // begin one after the other and never see the end of any.
+        // The opening continues when this poll is given up: who waits less than a handshake takes
+        // would else begin one after the other and never see the end of any.
         let (connect, peer) = (self.connect.clone(), peer.clone());
         let opening = self.runtime.spawn(async move {
             let open = Open::to(&*connect, peer).await?;
@@ -187,15 +192,15 @@ impl Lane {
 struct UnderWay {
     lane: Arc<Lane>,
     began: Instant,
-    /// When the connection was opened that it is on.
+    /// When the connection was opened that the poll is on.
     on: Option<Instant>,
     ended: bool,
 }
 
 impl Drop for UnderWay {
-    /// Without its end it was given up: whether it is the agent or the path that is stuck, a new
-    /// connection finds out, and sooner than the old one would. Not if that is new itself: then
-    /// it is slow rather than stuck.
+    /// Discards the connection of a poll that was given up without its end: whether the agent or
+    /// the path is stuck, a new connection finds out, and sooner than the old one would. A
+    /// connection that is new itself is kept: it is slow rather than stuck.
     fn drop(&mut self) {
         let on = self.on.filter(|opened_at| *opened_at < self.began && !self.ended);
         if let Some(opened_at) = on {

@@ -11,21 +11,26 @@ use longshore_common::{
     resources::Capacity,
 };
 
-/// The agent's own, one for each capability and logging driver, and the operator's.
+/// Maximum number of attributes (ours): the agent's own, one for each capability and logging
+/// driver, and the operator's.
 const ATTRIBUTES_MAX: usize = 256;
-/// Of attributes, ids and versions: ECS gives attributes 128, and the agent tells what a machine
-/// calls itself.
+/// Maximum length of attributes, ids and versions in characters (ours): ECS gives attributes 128,
+/// and the agent tells what a machine calls itself.
 const TEXT_CHARS_MAX: usize = 256;
-/// A name of the DNS (RFC 1035, 2.3.4), and an address in brackets.
+/// Maximum length in characters of a name of the DNS (RFC 1035, 2.3.4), or of an address in
+/// brackets.
 const NAME_CHARS_MAX: usize = 255;
-/// ECS's TagResource: 50 tags, with keys up to 128 and values up to 256 characters.
+/// Maximum number of tags (ECS's TagResource).
 const TAGS_MAX: usize = 50;
+/// Maximum length of a tag's key in characters (ECS's TagResource).
 const TAG_KEY_CHARS_MAX: usize = 128;
+/// Maximum length of a tag's value in characters (ECS's TagResource).
 const TAG_VALUE_CHARS_MAX: usize = 256;
-/// Far above what a machine holds.
+/// Maximum number of GPUs (ours): far above what a machine holds.
 const GPUS_MAX: usize = 64;
+/// Maximum number of reserved ports, TCP's and UDP's together.
 const RESERVED_PORTS_MAX: usize = 2 * 65_535;
-/// ECS's `integerValue` has 32 bits and a sign.
+/// Maximum amount of a resource (ECS's `integerValue` has 32 bits and a sign).
 const AMOUNT_MAX: u32 = i32::MAX as u32;
 
 /// The sentence says what does not fit.

@@ -17,7 +17,7 @@ use super::denied::Denied;
 /// Counts refused claims.
 pub(crate) const IDENTITY_CONFLICTS: &str = "longshore_identity_conflicts_total";
 
-/// Maximum refused claims that are remembered; the oldest is forgotten first.
+/// Maximum number of refused claims that are remembered (ours); the oldest is forgotten first.
 const CLAIMS_MAX: usize = 1_024;
 
 /// An agent that claims to be a host, by the session that it says.

@@ -7,9 +7,10 @@ use std::{
 
 use longshore_common::clock::Monotonic;
 
-/// Maximum refusals that are told of in each [`WINDOW`]: of strangers together, and of hosts of this
-/// fleet together, so that strangers do not hide what a host is refused for.
+/// Maximum number of refusals that are told in each [`WINDOW`] (ours): of strangers together, and
+/// of hosts of this fleet together, so that strangers do not hide what a host is refused for.
 const TOLD_MAX: u32 = 10;
+/// Interval in which refusals are counted (ours).
 const WINDOW: Duration = Duration::from_secs(60);
 
 /// Counts refused requests of the joining port, by HTTP status.

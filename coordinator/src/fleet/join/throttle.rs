@@ -16,11 +16,12 @@ use longshore_common::{clock::Monotonic, index::FastMap, party::one_party};
 
 use super::denied::Denied;
 
-/// Failures that one address may have at once.
+/// Maximum number of failures that one address may have at once (ours).
 const FAILURES_MAX: u32 = 10;
-/// One more is forgiven after this long.
+/// Interval after which one more failure is forgiven (ours).
 const FORGIVEN_AFTER: Duration = Duration::from_secs(6);
-/// Addresses that are remembered. When there are more, the ones beyond share one account.
+/// Maximum number of addresses that are remembered (ours). When there are more, the ones beyond
+/// share one account.
 const ADDRESSES_MAX: usize = 10_000;
 
 /// When all failures of an address are forgiven: each one moves it by [`FORGIVEN_AFTER`].

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::random::Random;
 
-/// Bytes of a token's public id.
+/// Number of bytes of a token's public id (ours).
 const ID_BYTES: usize = 5;
 
 /// A token that was just made. The word is shown once, to whoever asked for it, and kept nowhere.

@@ -14,20 +14,22 @@ use tokio::time::Instant;
 
 use crate::{driver::Signal, fleet::topics::Topics};
 
-/// Maximum of topics that one host may follow: what an agent names beyond is left out. Each turn of a
-/// poller looks at all of them.
+/// Maximum number of topics that one host may follow (ours): what an agent names beyond is left
+/// out. Each turn of a poller looks at all of them.
 const SUBSCRIPTIONS_MAX: usize = 64;
-/// Maximum length of a topic's name.
+/// Maximum length of a topic's name in bytes (ours).
 const TOPIC_NAME_BYTES_MAX: usize = 256;
-/// Bytes of sections in one poll after which no other is added.
+/// Number of bytes of sections in one poll after which no other is added (ours).
 const SECTION_BYTES: usize = 1024 * 1024;
-/// Maximum of sections to one host, whatever its agent says that it lacks.
+/// Maximum number of bytes of sections to one host in a second, whatever its agent says that it
+/// lacks (ours).
 const BYTES_PER_SECOND: usize = 1024 * 1024;
-/// Interval between two polls with sections at the least: changes meanwhile go together.
+/// Minimum interval between two polls with sections (ours): changes meanwhile are sent together.
 const SECTIONS_GAP: Duration = Duration::from_millis(20);
-/// Pause after a poll with sections that was not answered, doubled each time, and its maximum. Orders go
-/// without sections meanwhile.
+/// Interval after a poll with sections that was not answered, doubled each time (ours). Orders are
+/// sent without sections meanwhile.
 const UNANSWERED_PAUSE: Duration = Duration::from_secs(1);
+/// Maximum interval after a poll with sections that was not answered (ours).
 const NOT_TAKEN_PAUSE: Duration = Duration::from_secs(30);
 
 pub(super) struct Followed {
@@ -39,7 +41,7 @@ pub(super) struct Followed {
     progress: BTreeMap<TopicName, Progress>,
     /// A poll with sections has left and is not answered.
     under_way: bool,
-    /// Before this no section is sent.
+    /// Time before which no section is sent.
     not_before: Instant,
     /// Polls with sections in a row that were lost, or left the host without what they brought.
     failures: u32,
@@ -141,7 +143,7 @@ impl Followed {
         now >= self.not_before && self.lacks()
     }
 
-    /// When it will have, if it has not.
+    /// When the next poll will have sections to bring, if it has none yet.
     pub(super) fn behind_from(&self, now: Instant) -> Option<Instant> {
         (now < self.not_before && self.lacks()).then_some(self.not_before)
     }

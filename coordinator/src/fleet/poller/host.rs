@@ -41,12 +41,14 @@ mod tests;
 
 pub(crate) const POLLS: &str = "longshore_polls_total";
 pub(crate) const ORDER_SECONDS: &str = "longshore_order_departure_seconds";
-/// Interval of asking a host what it has seen while an old journal waits for the operator. Each answer
-/// brings all reports that it cannot be rid of, so seldom; yet before an agent warns that nobody polls it.
+/// Interval of asking a host what it has seen while an old journal waits for the operator (ours).
+/// Each answer brings all reports that the host cannot be rid of, so the interval is long; yet it
+/// ends before an agent warns that nobody polls it.
 const LISTEN_AGAIN: Duration = Duration::from_secs(10);
-/// Between two warnings of one host that it runs what is not known.
+/// Minimum interval between two warnings of one host that it runs what is not known (ours).
 const WARNING_GAP: Duration = Duration::from_secs(60);
-/// The parked poll and the newer one that releases it.
+/// Maximum number of polls under way to one host: the parked poll and the newer one that releases
+/// it.
 const POLLS_IN_FLIGHT_MAX: usize = 2;
 
 pub(super) struct HostPoller<A> {
@@ -57,13 +59,13 @@ pub(super) struct HostPoller<A> {
     barrier: Arc<StartBarrier>,
     signal: Arc<Signal>,
     followed: Followed,
-    /// For jitter; no need for randomness of quality.
+    /// Number of attempts, from which jitter is made; it needs no randomness of quality.
     attempts: u64,
     /// Whether the agent said last that its machine is about to be taken away: the host is drained for
     /// it once, and an operator may take that back.
     leaves: bool,
     pace: Pace,
-    /// Since when a warning stands that the host runs tasks which are not known here.
+    /// Time since which a warning stands that the host runs tasks which are not known here.
     warned_of_unknown: Option<Instant>,
 }
 
@@ -74,9 +76,9 @@ type PollUnderWay = Pin<Box<dyn Future<Output = (Result<PollAnswer, Again>, u64)
 enum Again {
     /// The host is gone, or has no agent.
     Ended,
-    /// It could not be heard; the sentence goes to the log.
+    /// The host could not be heard; the sentence is written to the log.
     Silent(String),
-    /// Its host answered that nobody listens.
+    /// The host answered that nobody listens there.
     RefusedConnection(String),
     /// The agent is another one than before, or knows a newer coordinator.
     Unfamiliar,
@@ -114,7 +116,7 @@ impl<A: AgentClient> HostPoller<A> {
         }
     }
 
-    /// Until the host has no agent any more.
+    /// Polls the host until it has no agent any more.
     pub(super) async fn run(mut self) {
         let mut last_complaint = String::new();
         loop {
@@ -179,8 +181,9 @@ impl<A: AgentClient> HostPoller<A> {
         Ok(peer)
     }
 
-    /// While an old journal waits for the operator, the agent is only asked what it has seen, so that he
-    /// goes beyond that with his first `recover`. Again now and then: one that fell silent meanwhile is told so.
+    /// Asks the agent only what it has seen while an old journal waits for the operator, so that
+    /// the operator continues beyond that with the first `recover`. The question is repeated from
+    /// time to time, so that a host that falls silent meanwhile is noticed.
     async fn listen_until_recovered(&mut self) -> Result<std::convert::Infallible, Again> {
         loop {
             let hello = |state: &State, host: &Host, sender: &Sender| {
@@ -424,7 +427,7 @@ impl<A: AgentClient> HostPoller<A> {
         }
     }
 
-    /// Of the stop candidates among `reports`, those that ended by our own history.
+    /// Those of the stop candidates among `reports` that ended by our own history.
     async fn ended(&mut self, reports: &[Report]) -> Result<Vec<TaskId>, Unavailable> {
         let candidates: Vec<_> = reports
             .iter()

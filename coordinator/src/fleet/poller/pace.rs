@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Between two polls on average, when each brings something: 250 a second.
+/// Average interval between two polls when each brings something (ours): 250 a second.
 const POLL_GAP: Duration = Duration::from_millis(4);
-/// How many beats may be used ahead: so many polls in a row that bring nothing, or hundreds that do.
+/// Maximum number of beats that may be used ahead (ours): as many polls in a row that bring
+/// nothing, or hundreds that do.
 const BEATS_AHEAD_MAX: u32 = 4;
 
 /// The account of one host.
@@ -37,7 +38,7 @@ impl Pace {
         self.paid_until = self.paid_until.max(now) + price;
     }
 
-    /// Until when no further poll is sent.
+    /// Time until which no further poll is sent.
     pub(super) fn pause(&self, now: Instant, beat: Duration) -> Option<Instant> {
         let until = self.paid_until.checked_sub(beat * BEATS_AHEAD_MAX)?;
         (until > now).then_some(until)
@@ -48,6 +49,7 @@ impl Pace {
 mod tests {
     use super::*;
 
+    /// Interval of the agent's beats.
     const BEAT: Duration = Duration::from_millis(500);
 
     /// Polls in ten seconds of an agent that answers at once.

@@ -10,7 +10,7 @@ use std::{
 use longshore_common::id::HostId;
 use tokio::{sync::watch, time::Instant};
 
-/// How long hosts that do not answer may hold back the others.
+/// Maximum time that hosts that do not answer may hold back the others (ours).
 const PATIENCE: Duration = Duration::from_secs(3);
 
 pub(super) struct StartBarrier {

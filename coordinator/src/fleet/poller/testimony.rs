@@ -14,14 +14,15 @@ use longshore_core::{State, state::Host};
 
 use crate::driver::Proof;
 
-/// Starts that a host may be ahead and be believed. One `recover` goes on by half of them at the most,
-/// so that a journal from before such a step is still known to be old.
+/// Maximum number of starts that a host may be ahead and be believed (ours). One `recover`
+/// continues by half of them at the most, so that a journal from before such a step is still known
+/// to be old.
 const STARTS_AHEAD_MAX: u64 = 2 * STARTS_LOST_MAX;
 
 /// What follows from an answer's `seen`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Testimony {
-    /// The journal holds it.
+    /// The journal holds what the host has seen.
     Stands,
     /// It is of the part of the journal that the last `recover` left behind. The agent refuses
     /// whoever has given fewer orders: ours must be numbered above `to` first.

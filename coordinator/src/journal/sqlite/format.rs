@@ -12,16 +12,17 @@ pub const FILE_NAME: &str = "journal.db";
 /// The checked copy of a restore. From the moment that it has this name, the restore is finished whatever
 /// happens.
 pub(super) const RESTORING: &str = "journal.db.restoring";
-/// `PRAGMA user_version` of what this release writes.
+/// Format that this release writes (`PRAGMA user_version`).
 pub(in crate::journal) const FORMAT: i64 = 5;
-/// `PRAGMA application_id`: "LSHR".
+/// Id of Longshore's journals (`PRAGMA application_id`): "LSHR".
 pub(super) const APPLICATION_ID: i64 = 0x4c53_4852;
-/// The write-ahead log is cut back to this after it was moved.
+/// Size in bytes that the write-ahead log is cut back to after it was moved (ours).
 const WAL_BYTES_KEPT: i64 = 16 * 1024 * 1024;
-/// How long a connection waits for another's lock; only readers and the log's mover ever hold one.
+/// Timeout of a connection's waiting for another's lock (ours); only readers and the log's mover
+/// ever hold one.
 const BUSY_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
-/// Where a database's header says how it is written to: 1, the rollback journal, as `VACUUM INTO`
-/// leaves it; 2, the write-ahead log (<https://www.sqlite.org/fileformat.html>, 1.3).
+/// Offset at which a database's header says how it is written to: 1, the rollback journal, as
+/// `VACUUM INTO` leaves it; 2, the write-ahead log (<https://www.sqlite.org/fileformat.html>, 1.3).
 const WRITE_VERSION_AT: u64 = 18;
 
 /// What to do about a damaged journal.
@@ -111,7 +112,7 @@ pub(super) fn require_own_log(path: &Path) -> Result<(), OpenError> {
     }
 }
 
-/// For those who read while a coordinator may be writing.
+/// Opens the journal for those who read while a coordinator may be writing.
 pub(in crate::journal) fn beside_a_coordinator(directory: &Path) -> Result<Connection, OpenError> {
     let path = directory.join(FILE_NAME);
     if directory.join(RESTORING).exists() {

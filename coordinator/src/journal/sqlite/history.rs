@@ -51,7 +51,8 @@ pub(super) fn append_history<'a>(
     Ok(())
 }
 
-/// Connections that wait for the next reader; more are opened when more read at once.
+/// Maximum number of connections that wait for the next reader (ours); more are opened when more
+/// read at once.
 const IDLE_READERS_MAX: usize = 4;
 
 /// A connection for each that reads, so that none waits for another.

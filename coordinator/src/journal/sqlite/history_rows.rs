@@ -24,9 +24,9 @@ use rusqlite::{
 
 use super::format::format_of;
 
-/// The format since which rows have sums.
+/// First format whose rows have sums.
 const SUMS_SINCE: i64 = 5;
-/// Damaged rows that the log names in one run of the coordinator.
+/// Maximum number of damaged rows that the log names in one run of the coordinator (ours).
 const TOLD_MAX: usize = 1_000;
 
 pub(super) const STOPPED_TASKS: Table = Table {
@@ -215,7 +215,7 @@ pub(super) fn remove(
     transaction.commit()
 }
 
-/// Of a row of `meta`, which says whose journal this is and from where it is replayed.
+/// The sum of a row of `meta`, which says whose journal this is and from where it is replayed.
 pub(super) fn meta_sum(key: &str, value: ValueRef<'_>) -> u32 {
     sum("meta", [ValueRef::Text(key.as_bytes()), value].into_iter())
 }

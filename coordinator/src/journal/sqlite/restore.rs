@@ -1,6 +1,7 @@
 //! A backup takes the journal's place: checked first, then put there whole, with what was there kept
-//! beside it. Broken off at any point, either nothing has changed or the next start goes on with it.
-//! The copy bears a mark, so that no start takes it for the journal that it was left off from.
+//! beside it. If a restore is broken off at any point, either nothing has changed or the next start
+//! completes it. The copy bears a mark, so that no start takes it for the journal that it was left
+//! off from.
 //!
 //! Never: a write-ahead log beside a database that it does not belong to. SQLite would read the two
 //! as one.
@@ -30,15 +31,15 @@ use crate::journal::lock::DirectoryLock;
 /// The copy while it is written and checked. Worth nothing after a crash.
 const COPYING: &str = "journal.db.copying";
 const NO_JOURNAL: &str = "it is no journal of a coordinator";
-/// Damaged rows of the history that a refusal names.
+/// Maximum number of damaged rows of the history that a refusal names (ours).
 const DAMAGED_NAMED: usize = 3;
-/// Copies of one folder that can be kept beside each other.
+/// Maximum number of copies of one folder that can be kept beside each other (ours).
 const KEPT_MAX: u32 = 10_000;
 
 /// What a restore has done, for whoever asked for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Restored {
-    /// Where the journal is that was there before.
+    /// Path of the journal that was there before.
     pub kept: Option<PathBuf>,
     pub hosts: usize,
     pub tasks: usize,

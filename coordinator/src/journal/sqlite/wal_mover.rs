@@ -63,7 +63,7 @@ impl WalMover {
         Ok(WalMover { wake: Some(wake), written, thread: Some(thread) })
     }
 
-    /// Once for all that was committed meanwhile.
+    /// Wakes the mover, once for all that was committed meanwhile.
     pub(super) fn wake(&self) {
         if let Some(wake) = &self.wake {
             let _ = wake.try_send(());

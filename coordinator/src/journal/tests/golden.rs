@@ -178,7 +178,7 @@ fn variant_of(event: &Event) -> String {
     text[..end].to_owned()
 }
 
-/// Of [`Event`], as its reader names them when it is given none of them.
+/// Names of the variants of [`Event`], as its reader lists them when it is given none of them.
 fn variants() -> Vec<String> {
     let refused = serde_json::from_str::<Event>("\"none of them\"").unwrap_err().to_string();
     let names: Vec<String> = refused.split('`').skip(3).step_by(2).map(str::to_owned).collect();

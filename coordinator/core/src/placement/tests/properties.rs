@@ -47,7 +47,7 @@ struct Offer {
     told: Told,
 }
 
-/// Of a host as it registered.
+/// What a host said when it registered.
 #[derive(Clone, Debug)]
 struct Told {
     instance_id: Option<String>,
@@ -70,6 +70,7 @@ struct Asked {
     kept: bool,
 }
 
+/// Maximum number of closest hosts that are compared.
 const CLOSEST: usize = 5;
 const NAMES: [&str; 3] = [AVAILABILITY_ZONE, "rack", "ssd"];
 
@@ -264,7 +265,7 @@ fn op(slots: u32, values: Values) -> impl Strategy<Value = Op> {
     ]
 }
 
-/// Hosts to begin with, and what happens then on so many slots.
+/// Hosts to begin with, and what happens then on `slots` slots.
 fn history(
     hosts: Range<usize>,
     slots: u32,

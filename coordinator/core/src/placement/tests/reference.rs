@@ -94,7 +94,7 @@ impl ReferenceHost {
         self.capacity.reserved_ports.iter().chain(used).copied().collect()
     }
 
-    /// Of the scarcer resource, in millionths of what the host offers.
+    /// Room of the scarcer resource, in millionths of what the host offers.
     fn room(&self) -> i64 {
         let share = |of, all: u32| self.left(of).max(0) * 1_000_000 / i64::from(all.max(1));
         let cpu = share(Resource::Cpu, self.capacity.cpu.0);

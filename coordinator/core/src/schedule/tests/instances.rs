@@ -83,7 +83,7 @@ impl World {
         }
     }
 
-    /// As effects compares a list twice.
+    /// Compares a list twice, as effects do.
     fn list(&mut self, launcher: &Launcher) {
         let known = |id: &&InstanceId| self.state.instance(**id).is_none();
         let unknown = launcher.machines.keys().filter(known).copied().collect();
@@ -108,7 +108,7 @@ impl World {
         .unwrap();
     }
 
-    /// From a checkpoint's rows, as a start does.
+    /// Restores the state from a checkpoint's rows, as a start does.
     fn restart(&mut self, disk: &mut Disk) {
         self.state.begin_capture();
         for row in self.state.capture_slice(usize::MAX).unwrap() {

@@ -30,10 +30,13 @@ use crate::{
     },
 };
 
+/// Number of worlds, each from a seed of its own.
 const WORLDS: u64 = 300;
+/// Seed of the first world.
 const FIRST_SEED: u64 = 40_000;
+/// Number of steps in one world.
 const STEPS_OF_A_WORLD: u64 = 60;
-/// Waits for a host to be empty, or for a service to end.
+/// Maximum number of waits for a host to be empty, or for a service to end.
 const ROUNDS_MAX: usize = 120;
 
 /// A service of two tasks whose new revision does not start, beside the old one that runs.

@@ -10,8 +10,9 @@ use crate::{
     test_kit::world::{Sabotage, World, replicas},
 };
 
-/// Worlds in which a bug must show.
+/// Maximum number of worlds until a bug shows.
 const SEEDS_MAX: u64 = 40;
+/// Seed of the first world.
 const FIRST_SEED: u64 = 7_000;
 
 /// What happens in a world; it panics when something is wrong there.
@@ -86,7 +87,8 @@ const BUGS: [(&str, Sabotage); 11] = [
     }),
 ];
 
-/// In the trouble nearly all that happens makes its service due: here nothing but the room does.
+/// Bug that has a course of its own: nearly all that happens in the trouble makes its service due,
+/// in this course only the room does.
 const FORGOTTEN: (&str, Sabotage, Course) =
     ("who waits for room is forgotten", |_, pass| pass.waits_for_room = false, room_comes_free);
 

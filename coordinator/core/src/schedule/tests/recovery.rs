@@ -1,5 +1,5 @@
-//! After `recover` the journal takes for running what has ended, and knows nothing of what began
-//! since: nothing is stopped on its word alone.
+//! Scheduling after `recover`: the journal takes for running what has ended, and knows nothing of
+//! what began since, so nothing is stopped on its word alone.
 
 use longshore_common::{
     clock::Timestamp,
@@ -22,6 +22,7 @@ use crate::{
     test_kit::world::{CLUSTER, World, bounded, replicas},
 };
 
+/// The operator's `recover`.
 const RECOVER: Command =
     Command::Epoch(EpochCommand::Recover { beyond: 9, incarnation: 3, proved: None });
 

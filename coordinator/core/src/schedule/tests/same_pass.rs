@@ -13,8 +13,11 @@ use super::trouble::{Chance, by_two_providers};
 use crate::placement::{Resource, SpreadOver, Strategy};
 use crate::test_kit::world::{CLUSTER, World, blue_green, external, replicas};
 
+/// Number of worlds, each from a seed of its own.
 const WORLDS: u64 = 400;
+/// Seed of the first world.
 const FIRST_SEED: u64 = 90_000;
+/// Number of steps in one world.
 const STEPS_OF_A_WORLD: u64 = 25;
 
 /// One fills more than a third of a host, one has a static host port, one needs a GPU.
@@ -134,7 +137,7 @@ fn nothing_is_given_away_twice_in_one_look() {
     println!("same pass: {WORLDS} worlds from seed {FIRST_SEED}");
 }
 
-/// Spread goes on over what the look itself started.
+/// Spread counts what the look itself started.
 #[test]
 fn task_sets_started_together_are_spread_together() {
     let mut world = World::with_hosts(4);

@@ -1,5 +1,5 @@
-//! What serves goes on serving, whichever deployment overtakes which, until another revision stands
-//! in its place.
+//! What serves continues to serve, whichever deployment overtakes which, until another revision
+//! stands in its place.
 
 use crate::{
     model::{
@@ -11,11 +11,11 @@ use crate::{
     test_kit::world::{World, blue_green, bounded, replicas, with_breaker},
 };
 
-/// Tasks of every scene.
+/// Number of tasks in every scene.
 const DESIRED: u32 = 4;
-/// Seconds after which a task that started is healthy.
+/// Time from a task's start until it is healthy, in seconds.
 const UNTIL_HEALTHY: f64 = 41.0;
-/// Looks until a deployment has to be complete.
+/// Maximum number of looks until a deployment is complete.
 const ROUNDS_MAX: usize = 100;
 
 fn bakes_for(minutes: u32) -> ServiceConfig {

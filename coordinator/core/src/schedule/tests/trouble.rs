@@ -1,6 +1,6 @@
 //! Random desired counts, percentages, deployments, failures and hosts, step by step.
 //!
-//! Each world has one service. At every step the bounds are checked; every so often the trouble
+//! Each world has one service. At every step the bounds are checked; from time to time the trouble
 //! stops, and the service must become steady in bounded time.
 
 use std::{collections::BTreeSet, time::Duration};
@@ -34,12 +34,15 @@ use crate::{
     },
 };
 
-/// In every run of the tests; the whole million by `LONGSHORE_TROUBLE_STEPS`.
+/// Number of steps in every run of the tests; `LONGSHORE_TROUBLE_STEPS` gives the whole million.
 pub(super) const STEPS_FAST: u64 = 20_000;
+/// Seed of the first world.
 pub(super) const SEED: u64 = 20_261_124;
+/// Number of steps in one world.
 const STEPS_OF_A_WORLD: u64 = 400;
+/// Maximum number of hosts in one world.
 const HOSTS_MAX: usize = 8;
-/// From one comparison with what a start would give to the next.
+/// Number of steps from one comparison with what a start would give to the next.
 const STEPS_BETWEEN_STARTS: u64 = 100;
 
 /// SplitMix64.
@@ -446,7 +449,7 @@ impl Trial {
         );
     }
 
-    /// With all hosts back, and without anybody's update, what fits is started.
+    /// What fits is started once all hosts are back and nobody updates anything.
     fn uses_the_room_there_is(&mut self) {
         for _ in 0..50 {
             self.world.agents_work();

@@ -21,6 +21,7 @@ use crate::{
     test_kit::world::{CLUSTER, World, blue_green, bounded, named, replicas, with_breaker},
 };
 
+/// Seconds in an hour.
 const HOUR: f64 = 3600.0;
 
 /// Blue/green with one pause after the scale-up.

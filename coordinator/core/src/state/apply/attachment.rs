@@ -169,7 +169,8 @@ impl State {
         }
     }
 
-    /// After a downtime of the coordinator: nobody could say how far attachments are meanwhile.
+    /// Gives attachments their time anew after a downtime of the coordinator: nobody could say how
+    /// far they are meanwhile.
     pub(super) fn attachments_have_their_time_anew(&mut self, at: Timestamp) {
         let of_attachments = |(_, what): &(Timestamp, Deadline)| match what {
             Deadline::Attachments(task) => Some(*task),
@@ -240,7 +241,7 @@ impl State {
 }
 
 impl Task {
-    /// Before its first order: begins to attach what must be attached before the start.
+    /// Begins, before the task's first order, to attach what must be attached before the start.
     pub(super) fn begin(&mut self, at: Timestamp) {
         let Some(attachments) = &mut self.attachments else { return };
         attachments.attach(AttachTime::BeforeStart, at);
@@ -249,7 +250,7 @@ impl Task {
         }
     }
 
-    /// Its wish is to stop: begins to detach what must be detached before the stop.
+    /// Begins to detach what must be detached before the stop, once the task's wish is to stop.
     pub(super) fn begin_to_stop(&mut self, at: Timestamp) {
         let Wish::Stop { cause, .. } = &self.wish else { return };
         let cause = cause.clone();
@@ -268,8 +269,8 @@ impl Task {
         }
     }
 
-    /// Its agent says that its containers run, or stop by themselves: attaches or detaches what follows
-    /// that, and says which phase that leaves it in.
+    /// Attaches or detaches what follows the agent's word that the task's containers run, or stop
+    /// by themselves, and says which phase that leaves the task in.
     pub(super) fn phase_with_attachments(
         &mut self,
         next: Option<Phase>,
@@ -293,7 +294,7 @@ impl Task {
         }
     }
 
-    /// Its containers have ended, or never were: begins to detach whatever is left.
+    /// Begins to detach whatever is left, once the task's containers have ended, or never were.
     fn deprovision(&mut self, cause: &StopCause, ran_briefly: bool, at: Timestamp) {
         let started_at = self.phase.started_at();
         let stopping_at = match (self.phase, &self.wish) {

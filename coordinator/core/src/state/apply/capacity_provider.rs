@@ -92,7 +92,7 @@ impl State {
         providers.find(|provider| provider.managed_scaling.enabled)
     }
 
-    /// Tasks and services of a cluster that go by a provider.
+    /// Counts tasks and services of a cluster that use a provider.
     pub(super) fn use_provider(
         &mut self,
         cluster: ClusterSlot,

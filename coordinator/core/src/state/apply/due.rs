@@ -12,10 +12,13 @@ use crate::{
     },
 };
 
-/// Services and launches that wait for room and are looked at when some came free: bounds the work of one event.
-/// The others of a long queue follow at the next events and ticks.
+/// Maximum number of services and launches waiting for room that are looked at when one event freed
+/// some (ours), which bounds the work of the event. The others of a long queue follow at the next
+/// events and ticks.
 const WOKEN_PER_EVENT: usize = 8;
 
+/// Maximum number of services and launches waiting for room that one tick looks at in one cluster
+/// (ours).
 const WOKEN_PER_TICK: usize = 256;
 
 impl State {
@@ -190,7 +193,7 @@ impl State {
         self.scheduling_began = true;
     }
 
-    /// While an agent proves that the journal went back.
+    /// Holds the scheduling while an agent proves that the journal went back.
     pub fn hold_scheduling(&mut self, held: bool) {
         self.scheduling_held = held;
     }
@@ -208,7 +211,7 @@ impl State {
         !self.agenda.queued.is_empty()
     }
 
-    /// When the next that waits for its time is to be looked at.
+    /// When the next thing that waits for its time is to be looked at.
     pub fn next_wake(&self) -> Option<Timestamp> {
         self.agenda.later.first().map(|(at, _)| *at)
     }
@@ -277,7 +280,7 @@ impl State {
         self.set_wake(due, None);
     }
 
-    /// After a start, or when grace begins anew: everything is looked at once.
+    /// Makes everything looked at once, after a start, or when grace begins anew.
     pub(super) fn all_are_due(&mut self) {
         let services: Vec<ServiceSlot> = self.services_by_id.values().copied().collect();
         // In the order of their calls, as far as that is known.

@@ -5,7 +5,7 @@ use crate::checkpoint::entity::{EntityKey, Kind, Record, entities, kind};
 
 /// Implemented on the marker of each kind, beside the code of its resource.
 pub(super) trait Entity: Kind {
-    /// Of every entity that there is.
+    /// Keys of every entity that there is.
     fn keys(state: &State) -> Vec<Self::Key>;
 
     /// Absent for one that there is not, whose row is deleted.
@@ -34,7 +34,7 @@ macro_rules! rows {
                 }
             }
 
-            /// Of every entity that there is.
+            /// Keys of every entity that there is.
             pub(super) fn all_keys(&self) -> Vec<EntityKey> {
                 let mut keys = Vec::new();
                 $(keys.extend(<kind::$name as Entity>::keys(self).into_iter().map(EntityKey::$name));)*

@@ -1,4 +1,4 @@
-//! Starts of the coordinator, and what it went on from.
+//! Starts of the coordinator, and the journal that a recovery continued from.
 
 use longshore_common::{clock::Timestamp, protocol::Epoch};
 

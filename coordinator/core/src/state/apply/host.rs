@@ -433,7 +433,7 @@ impl State {
         self.host_concerns_services(slot);
     }
 
-    /// As earlier programs deleted attributes: registered ones too.
+    /// Deletes attributes as earlier programs did: registered ones too.
     pub(super) fn attributes_deleted(&mut self, id: HostId, names: &[String]) {
         self.touch(EntityKey::Host(id));
         let Some(&slot) = self.hosts_by_id.get(&id) else { return };
@@ -574,8 +574,8 @@ impl State {
         }
     }
 
-    /// Since when a host is heard without a pause, by an agent that has looked at its tasks; `None`
-    /// while it is not.
+    /// Time since which a host is heard without a pause, by an agent that has looked at its tasks;
+    /// `None` while it is not.
     pub fn heard_since(&self, slot: HostSlot) -> Option<Timestamp> {
         self.host_at(slot).heard_since
     }

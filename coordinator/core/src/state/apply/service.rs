@@ -25,8 +25,8 @@ use crate::{
     },
 };
 
-/// Messages of one service that are not repeated: as many as its `events[]` show. Most name a task,
-/// and are never said again anyway.
+/// Maximum number of messages of one service that are not repeated (ours): as many as its
+/// `events[]` show. Most name a task, and are never said again anyway.
 const SAID_MAX: usize = 100;
 
 impl State {
@@ -105,7 +105,8 @@ impl State {
         self.service_policy.with(&cluster.settings.options)
     }
 
-    /// Where the coordinator's settings differ from the defaults; never journaled.
+    /// Takes the policy where the coordinator's settings differ from the defaults; it is never
+    /// journaled.
     pub fn set_service_policy(&mut self, policy: ServicePolicy) {
         self.service_policy = policy;
     }
@@ -115,7 +116,7 @@ impl State {
         &self.task_policy
     }
 
-    /// From the coordinator's settings; never journaled.
+    /// Takes the policy from the coordinator's settings; it is never journaled.
     pub fn set_task_policy(&mut self, policy: TaskPolicy) {
         self.task_policy = policy;
     }
@@ -263,7 +264,8 @@ impl State {
         }
     }
 
-    /// What of a service waits for hosts of capacity providers, whose groups may have to grow.
+    /// Notes what of a service waits for hosts of capacity providers, whose groups may have to
+    /// grow.
     pub fn set_wanted(&mut self, due: Due, wanted: Vec<(CapacityProviderName, Group)>) {
         let Due::Service(slot) = due else { return };
         let service = &mut self.services[slot];

@@ -23,10 +23,10 @@ use crate::{
     },
 };
 
-/// First wait of a service whose tasks do not start; each round doubles it.
+/// First wait of a service whose tasks do not start (ours); each round doubles the wait.
 const BACKOFF_FIRST: Duration = Duration::from_secs(1);
 
-/// ecs-behaviour 1.9, repeated failure.
+/// Maximum wait of a service whose tasks do not start (ecs-behaviour 1.9, repeated failure).
 const BACKOFF_MAX: Duration = Duration::from_secs(15 * 60);
 
 impl State {
@@ -298,7 +298,8 @@ impl State {
         }
     }
 
-    /// The round goes on from the last brief run: that its task began to run has ended no waiting.
+    /// Backs off, continuing the rounds from the last brief run: that the task of that run began to
+    /// run has ended no waiting.
     fn back_off_after_brief_run(&mut self, slot: ServiceSlot, at: Timestamp) {
         self.touch(EntityKey::Service(self.services[slot].id));
         let launch = &mut self.services[slot].launch;

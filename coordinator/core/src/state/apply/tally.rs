@@ -15,7 +15,7 @@ use crate::{
 const LOST: &str = "LOST";
 
 impl State {
-    /// Before an entity changes.
+    /// Notes how an entity is counted before it changes.
     pub(super) fn note_change(&mut self, key: &EntityKey) {
         let is_counted = matches!(
             key,
@@ -28,7 +28,7 @@ impl State {
         self.tallies.changing.insert(key.clone(), counted);
     }
 
-    /// After a step: counts what changed as it is now.
+    /// Counts, after a step, what changed as it is now.
     pub(in crate::state) fn settle_tallies(&mut self) {
         for (key, before) in std::mem::take(&mut self.tallies.changing) {
             let now = self.counted(&key);
@@ -211,7 +211,7 @@ fn fargate_of_service(service: &Service) -> Fargate {
     }
 }
 
-/// As ECS calls it.
+/// The status as ECS calls it.
 fn name_of(status: DeploymentStatus) -> &'static str {
     match status {
         DeploymentStatus::Pending => "PENDING",

@@ -120,7 +120,7 @@ impl State {
         self.hosts_by_key.extend(keys.iter().map(|key| (*key, host)));
     }
 
-    /// Of a key that is one of another member's by now, nothing is forgotten.
+    /// Forgets the host's keys, except any that is another member's by now.
     fn unindex_keys(&mut self, host: HostId) {
         let keys = self.members.get(&host).map(|member| member.keys.as_slice()).unwrap_or_default();
         for key in keys {

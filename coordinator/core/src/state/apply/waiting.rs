@@ -33,8 +33,8 @@ impl State {
         cluster.waiting_tasks.get(&task).map(|&slot| &self.waiting[slot])
     }
 
-    /// Whether a launch may have had its hosts since, and its tasks may be over: it waited in a journal
-    /// that was old when `recover` went on from it.
+    /// Whether a launch may have had its hosts since, and its tasks may be over: the launch waited
+    /// in a journal that was old when `recover` continued from that journal.
     pub fn may_have_run(&self, waiting: &Waiting) -> bool {
         self.is_unsure(waiting.launch.at, waiting.launch.asked_seq)
     }
@@ -113,7 +113,8 @@ impl State {
         self.wait_no_longer(waiting.launch.launch, &[task]);
     }
 
-    /// Some of a launch's tasks have a host now: when they were first asked for.
+    /// Ends the waiting of tasks of a launch that have a host now, and returns when they were first
+    /// asked for.
     pub(super) fn waited(&mut self, launch: TaskId, started: &TasksStarted) -> Timestamp {
         let Some(&slot) = self.waiting_by_launch.get(&launch) else { return started.at };
         let (asked_at, cluster) = (self.waiting[slot].launch.at, self.waiting[slot].cluster);

@@ -13,8 +13,9 @@ use crate::{
     test_kit::world::CLUSTER,
 };
 
-/// Positions in the tasks' lists.
+/// Position of the address in the task's list of attachments.
 const VIP: u32 = 0;
+/// Position of the proxy in the task's list of attachments.
 const PROXY: u32 = 1;
 
 impl Scene<'_> {

@@ -51,7 +51,7 @@ impl World {
         self.answer_with(host, reports, |_| {});
     }
 
-    /// The same of an agent that says it otherwise.
+    /// The answer of an agent, with changes to what it says.
     pub fn answer_with(
         &mut self,
         host: HostId,

@@ -32,7 +32,6 @@ pub fn named(name: &str) -> ServiceRef {
     ServiceRef { cluster: CLUSTER.parse().unwrap(), name: name.parse().unwrap() }
 }
 
-/// With ECS's defaults and no breaker.
 /// An update that changes nothing.
 pub fn update_of(service: ServiceRef) -> UpdateService {
     UpdateService {

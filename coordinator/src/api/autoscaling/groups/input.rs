@@ -14,17 +14,20 @@ use crate::{
     edge::error::ApiError,
 };
 
-/// Auto Scaling's defaults.
+/// Default cooldown in seconds (Auto Scaling's).
 const COOLDOWN_S: u32 = 300;
+/// Default grace period of health checks in seconds (Auto Scaling's).
 const GRACE_S: u32 = 0;
 /// The only kinds there are here: EC2's is that the launcher still has the instance.
 const HEALTH_CHECK: &str = "EC2";
 const TERMINATION_POLICY: &str = "Default";
 /// A launcher has no versions; these mean the one that it has.
 const VERSIONS: [&str; 2] = ["$Latest", "$Default"];
-/// Auto Scaling's limits.
+/// Maximum length of the list of subnets in characters (Auto Scaling's limit).
 const SUBNETS_CHARS_MAX: usize = 5000;
+/// Maximum number of zones of one group (Auto Scaling's limit).
 const ZONES_MAX: usize = 100;
+/// Maximum length of a zone's name in characters (Auto Scaling's limit).
 const ZONE_CHARS_MAX: usize = 255;
 
 #[derive(Deserialize)]

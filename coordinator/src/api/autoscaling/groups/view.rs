@@ -11,7 +11,7 @@ use crate::edge::protocol::tree::Tree;
 /// Where a host says which zone it is in.
 const ZONE_ATTRIBUTE: &str = "ecs.availability-zone";
 const TYPE_ATTRIBUTE: &str = "ecs.instance-type";
-/// Auto Scaling's limit of an activity's `StatusMessage`.
+/// Maximum length of an activity's `StatusMessage` in characters (Auto Scaling's limit).
 const STATUS_MESSAGE_CHARS_MAX: usize = 255;
 
 pub(super) fn group(

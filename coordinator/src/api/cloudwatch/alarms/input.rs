@@ -17,29 +17,48 @@ use crate::{
     edge::error::{ApiError, MonitoringFault},
 };
 
-// CloudWatch's limits.
+// Maximum length of a description in characters (CloudWatch's limit).
 const DESCRIPTION_CHARS_MAX: usize = 1024;
+/// Maximum length of a namespace in characters (CloudWatch's limit).
 const NAMESPACE_CHARS_MAX: usize = 255;
+/// Maximum length of a metric's name in characters (CloudWatch's limit).
 const METRIC_NAME_CHARS_MAX: usize = 255;
+/// Maximum number of dimensions of one metric (CloudWatch's limit).
 const DIMENSIONS_MAX: usize = 30;
+/// Maximum length of a dimension's name in characters (CloudWatch's limit).
 const DIMENSION_NAME_CHARS_MAX: usize = 255;
+/// Maximum length of a dimension's value in characters (CloudWatch's limit).
 const DIMENSION_VALUE_CHARS_MAX: usize = 1024;
+/// Maximum number of queries of one alarm (CloudWatch's limit).
 const QUERIES_MAX: usize = 20;
+/// Maximum length of a query's id in characters (CloudWatch's limit).
 const QUERY_ID_CHARS_MAX: usize = 255;
+/// Maximum length of an expression in characters (CloudWatch's limit).
 const EXPRESSION_CHARS_MAX: usize = 2048;
+/// Maximum length of an account's id in characters (CloudWatch's limit).
 const ACCOUNT_ID_CHARS_MAX: usize = 255;
+/// Maximum length of a PromQL query in characters (CloudWatch's limit).
 const PROMQL_CHARS_MAX: usize = 10_000;
+/// Maximum period of a PromQL alarm in seconds (CloudWatch's limit).
 const PROMQL_PERIOD_S_MAX: u32 = 86_400;
+/// Minimum and maximum evaluation interval in seconds (CloudWatch's limits).
 const INTERVAL_S: std::ops::RangeInclusive<u32> = 10..=3600;
-/// Periods below a minute that exist.
+/// Periods below a minute that exist, in seconds (CloudWatch's).
 const PERIODS_S: [u32; 3] = [10, 20, 30];
+/// Periods below a minute that exist in queries, in seconds (CloudWatch's).
 const PERIODS_OF_QUERIES_S: [u32; 5] = [1, 5, 10, 20, 30];
+/// Seconds in an hour.
 const HOUR_S: u32 = 3600;
-/// The longest time that an alarm may look back, with periods below an hour and others.
+/// Maximum time that an alarm with periods below an hour may look back, in seconds (CloudWatch's
+/// limit).
 const LOOK_BACK_S_MAX: u64 = 86_400;
+/// Maximum time that any other alarm may look back, in seconds (CloudWatch's limit).
 const LONG_LOOK_BACK_S_MAX: u64 = 604_800;
-/// CloudWatch gives none for these, so that a definition stays small.
+/// Maximum length of a statistic in characters (ours, so that a definition stays small; CloudWatch
+/// gives none).
 const STATISTIC_CHARS_MAX: usize = 255;
+/// Maximum length of a label in characters (ours, so that a definition stays small; CloudWatch
+/// gives none).
 const LABEL_CHARS_MAX: usize = 1024;
 
 #[derive(Deserialize)]

@@ -78,7 +78,7 @@ pub(in crate::api::cloudwatch) async fn list(
     Ok(Tree::object().with("Tags", Tree::List(tags.into_iter().map(tag).collect())))
 }
 
-/// With the errors that CloudWatch's operations on tags declare.
+/// Submits a command; refusals are the errors that CloudWatch's operations on tags declare.
 async fn submit(api: &Api, command: Command) -> Result<Tree, ApiError> {
     let refused = |rejection: Rejection| match rejection {
         Rejection::Tag(TagRejection::ResourceNotFound(_)) => {

@@ -24,9 +24,10 @@ use crate::{
 const AVAILABILITY_ZONE: &str = "ecs.availability-zone";
 const INSTANCE_TYPE: &str = "ecs.instance-type";
 const IMAGE: &str = "ecs.ami-id";
-/// Reserved ports of one instance (ecs-behaviour 1.3, portMappings).
+/// Maximum number of reserved ports of one instance (ecs-behaviour 1.3, portMappings).
 const RESERVED_PORTS_MAX: usize = 100;
-/// Far above what a machine holds; its agent names no more.
+/// Maximum number of GPUs of one instance (ours): far above what a machine holds; its agent names
+/// no more.
 const GPUS_MAX: usize = 64;
 
 #[derive(Deserialize)]

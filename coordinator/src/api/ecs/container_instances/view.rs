@@ -260,7 +260,7 @@ impl InstanceSnapshot {
     }
 }
 
-/// In ECS's order. For ports, those that are taken; GPUs only of a host that has some.
+/// Resources in ECS's order. For ports, those that are taken; GPUs only of a host that has some.
 fn resources(
     cpu: i64,
     memory: i64,

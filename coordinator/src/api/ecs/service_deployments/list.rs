@@ -15,14 +15,15 @@ use crate::{
     journal::{DeploymentEntry, DeploymentFilter, History, JournalError},
 };
 
-/// ecs-behaviour 1.1, page sizes.
+/// Default size of a page (ecs-behaviour 1.1, page sizes).
 const PAGE_DEFAULT: usize = 20;
-/// Deployments that one page looks at, so that a filter that few pass does not read the whole
-/// history. The page may then be short, with a token to go on.
+/// Maximum number of deployments that one page looks at (ours), so that a filter that few pass does
+/// not read the whole history. The page may then be short, with a token to continue.
 const LOOKED_AT_MAX: usize = 1000;
-/// Deployments that are in memory at once beside those of the page.
+/// Maximum number of deployments that are in memory at once beside those of the page (ours).
 const READ_AT_ONCE: usize = 50;
-/// The end of the year 9999: a later time is taken for a mistake, in milliseconds for example.
+/// Maximum time in seconds since the Unix epoch, the end of the year 9999 (ours): a later time is
+/// taken for a mistake, in milliseconds for example.
 const EPOCH_SECONDS_MAX: f64 = 253_402_300_799.0;
 
 #[derive(Deserialize)]
@@ -37,7 +38,7 @@ pub(crate) struct ListServiceDeploymentsInput {
     max_results: Option<i64>,
 }
 
-/// Epoch seconds.
+/// Bounds in epoch seconds.
 #[derive(Deserialize)]
 struct CreatedAt {
     before: Option<f64>,

@@ -67,7 +67,7 @@ pub(super) struct ServiceDeploymentView {
     updated_at: f64,
 }
 
-/// On the wire, also as a filter.
+/// The status as it is written in answers, and in filters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub(super) enum DeploymentStatusName {

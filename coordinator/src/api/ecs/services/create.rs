@@ -35,7 +35,7 @@ use crate::{
     edge::{client_token, context::Api, error::ApiError},
 };
 
-/// ecs-behaviour 1.1, idempotency.
+/// Maximum length of a client token in characters (ecs-behaviour 1.1, idempotency).
 pub(crate) const CLIENT_TOKEN_CHARS_MAX: usize = 36;
 
 #[derive(Debug, Deserialize, Serialize)]

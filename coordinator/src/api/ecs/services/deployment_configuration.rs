@@ -19,15 +19,15 @@ use self::hooks::{HookInput, HookView};
 use super::range::in_range;
 use crate::edge::error::ApiError;
 
-/// ECS's integers have 32 bits; no smaller limit is documented for the two percentages.
+/// Maximum of the two percentages (ECS's integers have 32 bits; no smaller limit is documented).
 const PERCENT_MAX: i64 = i32::MAX as i64;
-/// ecs-behaviour 1.11: a stage lasts at most 24 hours.
+/// Maximum bake time in minutes (ecs-behaviour 1.11: a stage lasts at most 24 hours).
 const BAKE_MINUTES_MAX: i64 = 24 * 60;
-/// ecs-behaviour 1.9, earlySuccessCriteria.
+/// Maximum share of healthy tasks in percent (ecs-behaviour 1.9, earlySuccessCriteria).
 const HEALTHY_PERCENT_MAX: i64 = 100;
-/// The breaker's default (ecs-behaviour 1.10).
+/// Default threshold of the circuit breaker (ecs-behaviour 1.10).
 const THRESHOLD_DEFAULT: Threshold = Threshold::BoundedPercent(50);
-/// Ours; ECS documents no limit.
+/// Maximum number of a deployment's alarms (ours: ECS documents no limit).
 const ALARM_NAMES_MAX: usize = 100;
 
 #[derive(Debug, Default, Deserialize, Serialize)]

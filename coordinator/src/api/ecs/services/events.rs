@@ -9,7 +9,7 @@ use crate::{
     journal::ServiceEvent,
 };
 
-/// ecs-behaviour 1.8, events list.
+/// Maximum number of a service's events that are shown (ecs-behaviour 1.8, events list).
 const EVENTS_MAX: usize = 100;
 
 /// What a look at the state shows.
@@ -35,7 +35,7 @@ pub(super) async fn together(
     ))
 }
 
-/// Of each of these services, the newest messages up to a sequence of the journal.
+/// The newest messages of each of these services, up to a sequence of the journal.
 pub(super) async fn of_services(
     api: &Api,
     ids: Vec<ServiceId>,

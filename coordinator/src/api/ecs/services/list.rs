@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-/// ecs-behaviour 1.1, page sizes.
+/// Default size of a page (ecs-behaviour 1.1, page sizes).
 const PAGE_DEFAULT: usize = 10;
 
 #[derive(Deserialize)]

@@ -254,7 +254,7 @@ pub(crate) fn summary(
 }
 
 impl RevisionSummary {
-    /// Of a revision that has no tasks any more.
+    /// The summary of a revision that has no tasks any more.
     pub(crate) fn gone(arn: String, requested_task_count: u32) -> Self {
         RevisionSummary { arn, pending_task_count: 0, requested_task_count, running_task_count: 0 }
     }

@@ -14,10 +14,14 @@ use serde::{Deserialize, Deserializer, de::Error};
 use super::sizes;
 use crate::api::ecs::tags::TagInput;
 
-/// Health check defaults, which ECS writes into the definition (ecs-behaviour 1.3): seconds,
-/// seconds, tries.
+/// Default interval of a health check in seconds, which ECS writes into the definition
+/// (ecs-behaviour 1.3).
 const HEALTH_INTERVAL: u32 = 30;
+/// Default timeout of a health check in seconds, which ECS writes into the definition
+/// (ecs-behaviour 1.3).
 const HEALTH_TIMEOUT: u32 = 5;
+/// Default number of a health check's tries, which ECS writes into the definition (ecs-behaviour
+/// 1.3).
 const HEALTH_RETRIES: u32 = 3;
 
 #[derive(Debug, Deserialize)]

@@ -1,10 +1,10 @@
 //! Task-level `cpu` and `memory`: ECS takes "1024", "1 vCPU" and "1GB", and keeps "1024".
 
-/// Task-level CPU units on hosts of one's own (ecs-behaviour 1.3, sizes).
+/// Minimum of a task's CPU units on hosts of one's own (ecs-behaviour 1.3, sizes).
 pub(crate) const TASK_CPU_MIN: u32 = 128;
-/// See [`TASK_CPU_MIN`].
+/// Maximum of a task's CPU units on hosts of one's own (ecs-behaviour 1.3, sizes).
 pub(crate) const TASK_CPU_MAX: u32 = 196_608;
-/// What Docker reserves at the least for one container, in MiB (ecs-behaviour 1.3, sizes).
+/// Minimum memory that Docker reserves for one container, in MiB (ecs-behaviour 1.3, sizes).
 pub(crate) const CONTAINER_MEMORY_MIN: u32 = 6;
 
 /// CPU units of "1024", "1 vCPU" or ".5 vcpu".
@@ -35,7 +35,8 @@ fn units(text: &str, suffix: &str, factor: u32) -> Option<u32> {
     units.is_multiple_of(scale).then_some(units / scale).and_then(|units| u32::try_from(units).ok())
 }
 
-/// Digits after the point that can still name a whole number of units, and cannot overflow.
+/// Maximum number of digits after the point that can still name a whole number of units, and cannot
+/// overflow.
 const FRACTION_DIGITS_MAX: usize = 9;
 
 fn whole(text: &str) -> Option<u32> {

@@ -22,9 +22,9 @@ use super::{compatibilities, sizes};
 
 pub(crate) use containers::{check_environment_file, check_overridden_requirement, check_variable};
 
-/// Containers in one definition (ecs-behaviour 1.3, limits).
+/// Maximum number of containers in one definition (ecs-behaviour 1.3, limits).
 pub(crate) const CONTAINERS_MAX: usize = 10;
-/// GiB of `ephemeralStorage` (the member's documentation).
+/// Minimum and maximum `ephemeralStorage` in GiB (the member's documentation).
 pub(crate) const EPHEMERAL_STORAGE_GIB: std::ops::RangeInclusive<u32> = 21..=200;
 
 /// Refuses with the first thing that is wrong. `spec` has its defaults already.

@@ -17,7 +17,7 @@ use crate::{
     edge::{context::Api, error::ApiError},
 };
 
-/// ecs-behaviour 1.5.
+/// Maximum length of a task group's name in characters (ecs-behaviour 1.5).
 const GROUP_CHARS_MAX: usize = 255;
 
 /// The members that both operations have.

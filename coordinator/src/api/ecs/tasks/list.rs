@@ -18,8 +18,8 @@ use crate::{
     journal::{StoppedEntry, StoppedFilter},
 };
 
-/// Live tasks that one page looks at, so that a filter that few tasks pass does not hold the
-/// state for long. The page may then be short, with a token to go on.
+/// Maximum number of live tasks that one page looks at (ours), so that a filter that few tasks pass
+/// does not hold the state for long. The page may then be short, with a token to continue.
 const LOOKED_AT_MAX: usize = 5_000;
 
 #[derive(Deserialize)]
@@ -64,13 +64,13 @@ struct Filter {
     launch_type: Option<LaunchType>,
 }
 
-/// Where a list goes on.
+/// Where a list continues.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Cursor {
     Start,
-    /// After this live task.
+    /// The list continues after this live task.
     Live(TaskId),
-    /// After every live task, and after this stopped one, if any.
+    /// The list continues after every live task, and after this stopped one, if any.
     Stopped(Option<StoppedEntry>),
 }
 
@@ -162,7 +162,8 @@ fn parse_filter(
 }
 
 impl Filter {
-    /// Where the list goes on after the live tasks: those that stopped come after those that stop.
+    /// Where the list continues after the live tasks: those that stopped come after those that
+    /// stop.
     fn end(&self) -> Option<Cursor> {
         self.to_stop.then_some(Cursor::Stopped(None))
     }
@@ -210,7 +211,7 @@ impl Filter {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Listed {
     Placed(TaskSlot),
-    /// It has no host yet.
+    /// The task has no host yet.
     Waiting(WaitingSlot),
 }
 
@@ -314,7 +315,7 @@ async fn stopped(
     let more = entries.len() > room;
     let last = entries.iter().take(room).next_back().copied();
     let found: Vec<TaskId> = entries.iter().take(room).map(|entry| entry.task).collect();
-    // The history lists without launch types: a page may be short, with a token to go on.
+    // The history lists without launch types: a page may be short, with a token to continue.
     let others: Vec<TaskId> = match filter.launch_type {
         None => Vec::new(),
         Some(_) => {

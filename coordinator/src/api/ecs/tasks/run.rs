@@ -28,11 +28,11 @@ use crate::{
     edge::{client_token, context::Api, error::ApiError},
 };
 
-/// ecs-behaviour 1.1, batch limits.
+/// Maximum number of tasks of one call (ecs-behaviour 1.1, batch limits).
 const COUNT_MAX: i64 = 10;
-/// ecs-behaviour 1.5.
+/// Maximum length of startedBy in characters (ecs-behaviour 1.5).
 const STARTED_BY_CHARS_MAX: usize = 128;
-/// ecs-behaviour 1.1, idempotency.
+/// Maximum length of a client token in characters (ecs-behaviour 1.1, idempotency).
 const CLIENT_TOKEN_CHARS_MAX: usize = 64;
 
 #[derive(Debug, Deserialize, Serialize)]

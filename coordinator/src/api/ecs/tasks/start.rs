@@ -19,9 +19,9 @@ use crate::{
     edge::{context::Api, error::ApiError},
 };
 
-/// ecs-behaviour 1.1, batch limits.
+/// Maximum number of container instances of one call (ecs-behaviour 1.1, batch limits).
 const INSTANCES_MAX: usize = 10;
-/// ecs-behaviour 1.5.
+/// Maximum length of startedBy in characters (ecs-behaviour 1.5).
 const STARTED_BY_CHARS_MAX: usize = 36;
 
 #[derive(Deserialize)]

@@ -41,7 +41,7 @@ pub(crate) struct TaskSnapshot {
     record: TaskRecord,
     containers: Vec<ContainerDefinition>,
     connected: bool,
-    /// When its host was last found connected; absent while it is not.
+    /// When the host was last found connected; absent while it is not.
     connected_at: Option<Timestamp>,
     zone: Option<String>,
     architecture: Option<Attribute>,

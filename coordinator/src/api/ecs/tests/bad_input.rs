@@ -15,7 +15,7 @@ use super::{
 
 /// Errors for a value that is wrong in itself.
 const INVALID: &[&str] = &["InvalidParameterException", "ClientException"];
-/// The same within what this release refuses as a whole.
+/// Errors for a value that is wrong in itself, within what this release refuses as a whole.
 const INVALID_OR_UNSUPPORTED: &[&str] =
     &["InvalidParameterException", "ClientException", "UnsupportedFeatureException"];
 /// What is refused as a whole, whatever is in it.
@@ -138,7 +138,7 @@ struct Derived {
     kind: &'static str,
     input: Value,
     codes: &'static [&'static str],
-    /// Of which the sentence must have one.
+    /// Names of which the sentence must have one.
     names: Vec<String>,
 }
 

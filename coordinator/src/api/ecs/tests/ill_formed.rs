@@ -110,7 +110,7 @@ async fn every_ill_formed_input_is_refused_by_name_and_changes_nothing() {
         places(&inputs[name], &[], &mut found);
         for Place { steps, shape } in &found {
             let at = path(steps);
-            // Of another type.
+            // The value has another type.
             let input = input_with(steps, wrong(&shape.kind)).to_string();
             match ask(&operation, &api, input.as_bytes()).await {
                 Err(refusal)
@@ -127,7 +127,7 @@ async fn every_ill_formed_input_is_refused_by_name_and_changes_nothing() {
             if shape.kind != "structure" {
                 continue;
             }
-            // With a member that is not there.
+            // The value has a member that does not exist.
             let input = input_with(steps, json!({ "noSuchMember": 1 })).to_string();
             let refusal = ask(&operation, &api, input.as_bytes()).await.unwrap_err();
             assert!(refusal.message.contains("noSuchMember"), "{name} {at}: {refusal}");

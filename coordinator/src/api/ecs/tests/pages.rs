@@ -7,7 +7,7 @@ use super::{Refusal, World, signed_as};
 /// One list with more than one item.
 struct List {
     service: &'static str,
-    /// Before the operation's name.
+    /// What stands before the operation's name.
     target: &'static str,
     operation: &'static str,
     input: Value,

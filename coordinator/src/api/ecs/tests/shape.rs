@@ -40,7 +40,7 @@ pub(in crate::api) fn inputs() -> Vec<(String, Shape)> {
     inputs_in(include_str!("../../../../../tests/golden/ecs-inputs.json"))
 }
 
-/// The same of another service's golden file.
+/// Inputs in another service's golden file.
 pub(in crate::api) fn inputs_in(golden: &str) -> Vec<(String, Shape)> {
     let golden: Map<String, Value> = serde_json::from_str(golden).unwrap();
     golden.into_iter().map(|(operation, shape)| (operation, Shape::read(&shape))).collect()

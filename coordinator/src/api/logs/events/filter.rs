@@ -16,7 +16,7 @@ use crate::{
     edge::{context::Api, error::ApiError, protocol::tree::Tree},
 };
 
-/// CloudWatch Logs' model: InputLogStreamNames.
+/// Maximum number of streams that one request names (CloudWatch Logs' model: InputLogStreamNames).
 const STREAMS_NAMED_MAX: usize = 100;
 
 #[derive(Deserialize)]
@@ -33,7 +33,7 @@ pub(in crate::api::logs) struct FilterLogEventsInput {
     next_token: Option<String>,
     limit: Option<u32>,
     start_from_head: Option<bool>,
-    /// As CloudWatch Logs since 2019: events are always interleaved.
+    /// Ignored, as in CloudWatch Logs since 2019: events are always interleaved.
     #[serde(rename = "interleaved")]
     _interleaved: Option<bool>,
     /// Nothing is ever masked here, so that both values are honoured.

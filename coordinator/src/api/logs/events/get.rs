@@ -76,7 +76,7 @@ pub(in crate::api::logs) async fn get(
         .with("nextBackwardToken", api.page_scope.token(&backward.to_string())))
 }
 
-/// At the end of a stream a client gets the token that it gave.
+/// The tokens of a page. At the end of a stream a client gets the token that it gave.
 fn tokens(events: &[MergedEvent], given: Option<Beyond>, from: Timestamp) -> (Beyond, Beyond) {
     let backward = |position| Beyond { direction: Direction::Backward, position };
     let forward = |position| Beyond { direction: Direction::Forward, position };

@@ -19,12 +19,15 @@ use crate::{
     edge::{context::Api, error::ApiError, protocol::tree::Tree},
 };
 
-/// CloudWatch Logs' limits of one batch.
+/// Maximum number of events in one batch (CloudWatch Logs' limit).
 const EVENTS_MAX: usize = 10_000;
+/// Maximum size of one batch in bytes (CloudWatch Logs' limit).
 const BATCH_BYTES_MAX: usize = 1_048_576;
+/// Maximum time between the first and the last event of one batch (CloudWatch Logs' limit).
 const BATCH_SPAN_MAX: Duration = Duration::from_secs(24 * 60 * 60);
-/// How old and how far ahead an event may be.
+/// Maximum age of an event (CloudWatch Logs' limit).
 const AGE_MAX: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+/// Maximum time that an event may be ahead of the coordinator's clock (CloudWatch Logs' limit).
 const AHEAD_MAX: Duration = Duration::from_secs(2 * 60 * 60);
 
 #[derive(Deserialize)]
@@ -33,7 +36,7 @@ pub(in crate::api::logs) struct PutLogEventsInput {
     log_group_name: String,
     log_stream_name: String,
     log_events: Vec<InputLogEvent>,
-    /// As CloudWatch Logs since 2023: every one is accepted.
+    /// Ignored, as in CloudWatch Logs since 2023: every token is accepted.
     #[serde(rename = "sequenceToken")]
     _sequence_token: Option<String>,
     entity: Option<Entity>,

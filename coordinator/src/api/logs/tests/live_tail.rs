@@ -17,7 +17,7 @@ impl World {
     }
 }
 
-/// Of which kind a message is, and what it says.
+/// The kind of a message, and what it says.
 fn read(bytes: &[u8]) -> (String, Value) {
     let message = read_message_from(&mut &bytes[..]).unwrap();
     let header = |name: &str| {

@@ -7,7 +7,8 @@ use super::{World, group};
 const ARN: &str = "arn:aws:logs:us-east-1:000000000000:log-group:/ecs/web";
 
 impl World {
-    /// The same by the operation for ARNs, with and without `:*`, and by the older one.
+    /// The group's tags, which are the same by the operation for ARNs, with and without `:*`, and
+    /// by the older one.
     async fn tags(&self) -> Value {
         let by_arn = self.done("ListTagsForResource", json!({ "resourceArn": ARN })).await;
         let whole = json!({ "resourceArn": format!("{ARN}:*") });

@@ -1,5 +1,5 @@
-//! Of one task: what was recorded when it was placed, what its definition asks, and how its host
-//! stands to that now.
+//! The explanation of one task: what was recorded when it was placed, what its definition asks, and
+//! how its host stands to that now.
 
 use longshore_common::protocol::Attribute;
 use longshore_core::{
@@ -35,12 +35,12 @@ pub(crate) struct TaskExplained {
     pub(crate) host_ports: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) capacity_provider: Option<String>,
-    /// By its definition, its capacity provider and the call that started it, or its service as it is
-    /// now.
+    /// Requirements of the task's definition, of its capacity provider, and of the call that
+    /// started it or of its service as it is now.
     pub(crate) requirements: Vec<RequirementView>,
     /// Each task of its group has a host of its own.
     pub(crate) distinct_instance: bool,
-    /// By which it was chosen among the hosts that would do; none is ECS's default.
+    /// Strategy by which the host was chosen among those that would do; none is ECS's default.
     pub(crate) placement_strategy: Vec<PlacementStrategy>,
     /// How many tasks of its group are there now, itself included.
     pub(crate) group_on_container_instance_now: u32,

@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderName};
 
 use super::*;
 
+/// Number of mutated requests.
 const MUTATIONS: usize = 20_000;
 
 /// What the signer put their name to, worked out apart from the code under test.

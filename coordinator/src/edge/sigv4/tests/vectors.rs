@@ -7,7 +7,8 @@ use http::HeaderName;
 use super::*;
 use crate::edge::keyring::AccessKey;
 
-/// The cases in the suite of aws-sigv4 1.6; fewer would mean that it was not found whole.
+/// Minimum number of cases, those in the suite of aws-sigv4 1.6; fewer would mean that the suite
+/// was not found whole.
 const CASES_MIN: usize = 40;
 
 #[test]

@@ -24,9 +24,10 @@ const SERVICE: &str = "autoscaling";
 const VERSION: &str = "2011-01-01";
 const FORM: HeaderValue =
     HeaderValue::from_static("application/x-www-form-urlencoded; charset=utf-8");
-/// The largest answer that is read: a group of 5,000 instances has about 4 MB.
+/// Maximum size of an answer that is read, in bytes (ours): a group of 5,000 instances has about 4
+/// MB.
 const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
-/// Auto Scaling's limit of one SetInstanceProtection.
+/// Maximum number of instances in one SetInstanceProtection (Auto Scaling's limit).
 pub(super) const PROTECTED_AT_ONCE_MAX: usize = 50;
 
 /// What a round asks of AWS, all of one group. Tests script the failures.
@@ -36,7 +37,7 @@ pub(super) trait AutoScaling: Send + Sync {
     fn last_failure(&self) -> impl Future<Output = Result<Option<String>, AwsError>> + Send;
     /// New instances are protected from scale-in from now on.
     fn protect_new(&self) -> impl Future<Output = Result<(), AwsError>> + Send;
-    /// These are, at most [`PROTECTED_AT_ONCE_MAX`] that are in service.
+    /// Protects these machines, at most [`PROTECTED_AT_ONCE_MAX`] that are in service.
     fn protect(&self, machines: &[InstanceId])
     -> impl Future<Output = Result<(), AwsError>> + Send;
     fn set_desired(&self, desired: u32) -> impl Future<Output = Result<(), AwsError>> + Send;

@@ -20,13 +20,13 @@ pub(super) struct Plan {
     pub(super) staying: u32,
     /// Instances to terminate whose machine AWS has.
     pub(super) terminate: Vec<(InstanceId, InstanceId)>,
-    /// Those whose machine is on its way out.
+    /// Instances whose machine is on its way out.
     pub(super) over: Vec<InstanceId>,
-    /// Those of which this list shows no machine, if the next one does not either.
+    /// Instances of which this list shows no machine, if the next one does not either.
     pub(super) without: Vec<InstanceId>,
     /// Instances to ask for, those that wait longest first.
     pub(super) launch: Vec<InstanceId>,
-    /// Some are to be asked for later: asking failed.
+    /// True when some instances are to be asked for later, since asking failed.
     pub(super) launches_later: bool,
     /// AWS has yet to launch something, or it is not known to have.
     pub(super) is_waiting: bool,
@@ -85,7 +85,7 @@ pub(super) fn compare(state: &State, launcher: &str, listed: &Listed) -> Option<
     Some(MachinesListed { launcher, alive, unbound, lasting, missing, stalled })
 }
 
-/// Since when an instance is waited for that AWS was asked for and does not show.
+/// Time since which an instance is waited for that AWS was asked for and does not show.
 pub(super) fn waiting_since(state: &State, launcher: &str) -> Option<Timestamp> {
     let group = state.group_on_machines_of(launcher)?;
     let empty = group.instances.values().filter(|instance| instance.machine.is_none());

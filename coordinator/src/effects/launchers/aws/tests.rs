@@ -23,7 +23,7 @@ use crate::{driver, journal::memory::MemoryDisk};
 
 const NOW: Timestamp = Timestamp(1_767_323_045_000);
 const LAUNCHER: &str = "ec2";
-/// Rounds until everything has come to rest.
+/// Maximum number of rounds until everything has come to rest.
 const ROUNDS_MAX: usize = 30;
 
 struct World {
@@ -93,7 +93,7 @@ impl World {
         self.handle.submit(command, |_, _| ()).await.unwrap();
     }
 
-    /// The same journal and the same AWS, and nothing else that was known.
+    /// A new start on the same journal and the same AWS, with nothing else that was known.
     async fn crash(self) -> World {
         let World { aws, disk, clock, incarnation, handle, .. } = self;
         drop(handle);
@@ -245,7 +245,7 @@ async fn a_coordinator_that_ends_at_any_call_launches_none_twice_and_leaves_none
     assert!(cuts > 20, "{cuts}");
 }
 
-/// Ends a future after it was polled so often.
+/// Ends a future after it was polled `polls` times.
 struct Cut<F> {
     future: Pin<Box<F>>,
     polls: usize,
@@ -431,7 +431,7 @@ async fn what_aws_launches_after_it_was_given_up_is_ended_before_its_record_goes
     });
     let world = world.settle().await;
     world.check(0, 1, "nothing is left");
-    // Also when the group is deleted.
+    // The same holds when the group is deleted.
     let mut world = world;
     world.aws.with(|group| group.is_full = true);
     world.want(1).await;

@@ -18,7 +18,7 @@ fn given_before(world: &World, seen: Option<Seen>) -> Vec<TaskId> {
     manifest.given_before
 }
 
-/// The same of one that obeys this start.
+/// The orders given before to an agent that obeys this start.
 fn given_to_obedient(world: &World, order: u64) -> Vec<TaskId> {
     given_before(world, Some(Seen { epoch: world.state.epoch(), order }))
 }
@@ -152,7 +152,7 @@ fn manifest_tells_what_was_given_before_when_the_queue_was_skipped() {
     assert_eq!(given_to_obedient(&world, 1), []);
 }
 
-/// Of the history, what found no host in this journal may run all the same.
+/// A task of the history that found no host in this journal may run all the same.
 #[test]
 fn task_that_was_given_up_unseen_has_not_ended() {
     let mut world = World::with_hosts(1);

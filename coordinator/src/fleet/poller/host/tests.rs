@@ -69,7 +69,7 @@ impl Claims {
     }
 }
 
-/// More polls than this are a loop without end, which no clock would stop.
+/// Maximum number of polls: more are a loop without end, which no clock would stop.
 const POLLS_MAX: usize = 1000;
 
 impl AgentClient for Claims {
@@ -144,7 +144,7 @@ async fn lie_of_one_host_closes_nothing_to_the_others() {
     drive(&mut stepped, handle.submit(tag, |_, _| ())).await.unwrap();
 }
 
-/// It never says what it has seen, so that orders always seem to wait.
+/// The agent never says what it has seen, so that orders always seem to wait.
 #[tokio::test(start_paused = true)]
 async fn agent_that_holds_no_poll_is_polled_once_a_beat() {
     let mut world = World::with_hosts(1);
@@ -287,7 +287,7 @@ async fn recover_goes_beyond_a_host_that_was_heard_after_the_alarm() {
     assert!(drive(&mut stepped, later.greet()).await.is_ok());
 }
 
-/// Metrics, `recover` and whoever describes the host go by it.
+/// Metrics, `recover` and whoever describes the host rely on this.
 #[tokio::test(start_paused = true)]
 async fn host_that_is_silent_while_recover_is_awaited_is_disconnected() {
     let mut world = World::with_hosts(1);

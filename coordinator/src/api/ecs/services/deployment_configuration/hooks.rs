@@ -1,4 +1,4 @@
-//! `lifecycleHooks`: what a blue/green deployment asks before it goes on (ecs-behaviour 1.11).
+//! `lifecycleHooks`: what a blue/green deployment asks before it continues (ecs-behaviour 1.11).
 //!
 //! ECS calls Lambda functions. Here, an AWS_LAMBDA hook has an HTTP URL for its `hookTargetArn`.
 
@@ -8,16 +8,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::{api::ecs::services::range::in_range, edge::error::ApiError};
 
-/// Ours; ECS documents no limit.
+/// Maximum number of hooks of one service (ours: ECS documents no limit).
 const HOOKS_MAX: usize = 20;
-/// Ours: what common clients and servers take.
+/// Maximum length of a hook's URL in characters (ours: what common clients and servers take).
 const URL_CHARS_MAX: usize = 2048;
-/// Ours, as JSON: they go into every record of a deployment.
+/// Maximum length of a hook's details as JSON, in characters (ours): they are kept in every record
+/// of a deployment.
 const DETAILS_CHARS_MAX: usize = 8192;
-/// Amazon's limit of an ARN.
+/// Maximum length of a role's ARN in characters (Amazon's limit).
 const ROLE_CHARS_MAX: usize = 2048;
-/// ecs-behaviour 1.11, timeouts of hooks.
+/// Maximum timeout of a hook in minutes (ecs-behaviour 1.11, timeouts of hooks).
 const TIMEOUT_MINUTES_MAX: i64 = 20_160;
+/// Default timeout of a hook in minutes (ecs-behaviour 1.11, timeouts of hooks).
 const TIMEOUT_MINUTES_DEFAULT: u32 = 1440;
 
 #[derive(Debug, Deserialize, Serialize)]

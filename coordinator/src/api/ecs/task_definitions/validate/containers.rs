@@ -13,19 +13,20 @@ use crate::api::ecs::task_definitions::sizes::CONTAINER_MEMORY_MIN;
 
 pub(super) use logging::check_routing as check_log_routing;
 
-/// An image without its digest (the member's documentation).
+/// Maximum length of an image's name without its digest, in characters (the member's
+/// documentation).
 const IMAGE_CHARS_MAX: usize = 255;
-/// ecs-behaviour 1.3, restartPolicy.
+/// Maximum number of ignored exit codes (ecs-behaviour 1.3, restartPolicy).
 const IGNORED_EXIT_CODES_MAX: usize = 50;
-/// Seconds, ecs-behaviour 1.3, restartPolicy.
+/// Minimum and maximum attempt period of restarts in seconds (ecs-behaviour 1.3, restartPolicy).
 const RESTART_ATTEMPT_PERIOD: std::ops::RangeInclusive<u32> = 60..=1800;
-/// ecs-behaviour 1.3, environmentFiles.
+/// Maximum number of environment files of one container (ecs-behaviour 1.3, environmentFiles).
 const ENVIRONMENT_FILES_MAX: usize = 10;
-/// ecs-behaviour 1.3, credentialSpecs.
+/// Maximum number of credential specs of one container (ecs-behaviour 1.3, credentialSpecs).
 const CREDENTIAL_SPECS_MAX: usize = 1;
-/// Seconds on Fargate, for startTimeout and stopTimeout (ecs-behaviour 1.3).
+/// Minimum and maximum startTimeout and stopTimeout on Fargate, in seconds (ecs-behaviour 1.3).
 const FARGATE_TIMEOUT: std::ops::RangeInclusive<u32> = 2..=120;
-/// ECS's model, NvidiaMpsAllocation.
+/// Maximum share of a GPU's compute in percent (ECS's model, NvidiaMpsAllocation).
 const COMPUTE_PERCENT_MAX: u32 = 100;
 /// ECS's model, UlimitName.
 const ULIMITS: [&str; 15] = [
@@ -216,7 +217,7 @@ fn check_environment(container: &ContainerDefinition) -> Result<(), Invalid> {
     Ok(())
 }
 
-/// Also for overrides.
+/// Checks a variable's name, in overrides too.
 pub(crate) fn check_variable(container: &str, variable: &str) -> Result<(), Invalid> {
     if variable.is_empty() || variable.contains(['=', '\0']) {
         return refuse(format!(
@@ -227,7 +228,7 @@ pub(crate) fn check_variable(container: &str, variable: &str) -> Result<(), Inva
     Ok(())
 }
 
-/// Also for overrides.
+/// Checks an environment file's ARN, in overrides too.
 pub(crate) fn check_environment_file(container: &str, arn: &str) -> Result<(), Invalid> {
     let object = arn.strip_prefix("arn:").and_then(|rest| rest.split_once(":s3:::"));
     if !object.is_some_and(|(_, object)| object.contains('/') && object.ends_with(".env")) {

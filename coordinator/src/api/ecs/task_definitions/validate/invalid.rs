@@ -5,7 +5,8 @@
 #[error("{0}")]
 pub(crate) struct Invalid(pub(crate) String);
 
-/// Families, containers, volumes (ecs-behaviour 1.3).
+/// Maximum length in characters of the name of a family, a container or a volume (ecs-behaviour
+/// 1.3).
 pub(crate) const NAME_CHARS_MAX: usize = 255;
 
 pub(super) fn refuse<T>(sentence: impl Into<String>) -> Result<T, Invalid> {

@@ -7,9 +7,9 @@ use longshore_common::{
 
 use super::{Invalid, refuse};
 
-/// `containerPortRange`s of one container (ecs-behaviour 1.3, portMappings).
+/// Maximum number of `containerPortRange`s of one container (ecs-behaviour 1.3, portMappings).
 pub(crate) const PORT_RANGES_MAX: usize = 100;
-/// The member's documentation.
+/// Maximum length of a port's name in characters (the member's documentation).
 pub(crate) const PORT_NAME_CHARS_MAX: usize = 64;
 
 pub(super) fn check(spec: &TaskSpec) -> Result<(), Invalid> {

@@ -15,6 +15,7 @@ use serde::Serialize;
 
 const IMAGE_PULL: &str = "LongshoreImagePull";
 const DIAGNOSIS: &str = "LongshoreDiagnosis";
+/// Bytes in a MiB.
 const MIB: f64 = 1024.0 * 1024.0;
 
 #[derive(Serialize)]
@@ -68,7 +69,7 @@ fn own(record: &TaskRecord) -> impl Iterator<Item = AttachmentView> {
     })
 }
 
-/// As long as ECS's API allows.
+/// The reason, as long as ECS's API allows.
 pub(super) fn shortened(reason: &str) -> String {
     reason.chars().take(REASON_CHARS_MAX).collect()
 }

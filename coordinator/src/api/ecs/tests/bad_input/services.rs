@@ -1,11 +1,11 @@
-//! Of services, their deployments and task sets, and of task protection.
+//! Bad input of services, their deployments and task sets, and of task protection.
 
 use serde_json::{Value, json};
 
 use super::{CLIENT, PARAMETER, Rule, UNSUPPORTED};
 
-/// In the furnished world: a REPLICA service `svc` of one task, a DAEMON service `daemon`, a service
-/// `ext` with the EXTERNAL controller.
+/// Rules in the furnished world: a REPLICA service `svc` of one task, a DAEMON service `daemon`, a
+/// service `ext` with the EXTERNAL controller.
 pub(super) fn rules() -> Vec<Rule> {
     [create(), update(), services(), deployments(), task_sets(), protection()].concat()
 }

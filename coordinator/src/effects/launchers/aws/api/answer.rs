@@ -20,7 +20,7 @@ pub(in crate::effects::launchers::aws) struct Listed {
 pub(in crate::effects::launchers::aws) struct Machine {
     pub(in crate::effects::launchers::aws) id: InstanceId,
     pub(in crate::effects::launchers::aws) state: MachineState,
-    /// From scale-in.
+    /// Whether the machine is protected from scale-in.
     pub(in crate::effects::launchers::aws) protected: bool,
 }
 
@@ -37,13 +37,13 @@ pub(in crate::effects::launchers::aws) enum MachineState {
 /// Why AWS did not do it, and what an operator can do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::effects::launchers::aws) enum AwsError {
-    /// In AWS's own words.
+    /// The refusal in AWS's own words.
     Refused {
         operation: &'static str,
         code: String,
         message: String,
     },
-    /// It was not asked, or its answer was lost.
+    /// AWS was not asked, or its answer was lost.
     Unanswered {
         endpoint: String,
         why: String,

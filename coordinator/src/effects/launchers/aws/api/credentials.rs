@@ -18,8 +18,9 @@ use crate::credentials::Credentials;
 /// The builder wants a bucket's name; no bucket is ever asked for.
 const NO_BUCKET: &str = "none";
 const SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
-/// Of all that is asked for new keys.
+/// Timeout of all that is asked for new keys (ours).
 const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
+/// Maximum number of retries when asking for new keys (ours).
 const RETRIES_MAX: usize = 2;
 
 pub(super) struct CredentialChain(AwsCredentialProvider);
@@ -54,7 +55,7 @@ impl CredentialChain {
         )))
     }
 
-    /// Those that hold now.
+    /// The credentials that are valid now.
     pub(super) async fn current(&self) -> Result<CallCredentials, String> {
         let held = self.0.get_credential().await.map_err(|error| root_cause(&error))?;
         let AwsCredential { key_id, secret_key, token } = &*held;

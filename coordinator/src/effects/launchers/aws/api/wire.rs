@@ -4,7 +4,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 
 use super::answer::{AwsError, Listed, Machine, MachineState};
 
-/// Of an answer that is not understood, for a message.
+/// Maximum number of characters of an answer that is not understood which a message repeats (ours).
 const SAID_CHARS_MAX: usize = 200;
 
 #[derive(Deserialize)]
@@ -37,7 +37,7 @@ struct Group {
     new_instances_protected_from_scale_in: bool,
     #[serde(default = "Members::none")]
     instances: Members<Instance>,
-    /// There while the group is being deleted.
+    /// Present while the group is being deleted.
     status: Option<String>,
     desired_capacity_type: Option<String>,
     mixed_instances_policy: Option<MixedInstancesPolicy>,

@@ -22,9 +22,9 @@ pub(super) struct AwsGroup {
     pub(super) cut: Option<(usize, bool)>,
     /// What the next calls are answered with.
     pub(super) refusals: Vec<AwsError>,
-    /// It has no room for more machines.
+    /// The group has no room for more machines.
     pub(super) is_full: bool,
-    /// It takes no other desired capacity.
+    /// The group takes no other desired capacity.
     pub(super) is_busy: bool,
     pub(super) asked: Vec<String>,
     /// The next lists show what was there then.
@@ -136,7 +136,7 @@ impl AutoScaling for Aws {
                 return Ok(stale);
             }
             let listed = group.listed();
-            // Things go on until the next look.
+            // Things continue until the next look.
             group.machines.retain(|one| one.state != MachineState::Leaving);
             for one in &mut group.machines {
                 if one.state == MachineState::Coming {

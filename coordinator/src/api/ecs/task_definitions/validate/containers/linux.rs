@@ -90,7 +90,7 @@ const TMPFS_OPTIONS: [&str; 38] = [
     "nr_blocks",
 ];
 
-/// ecs-behaviour 1.3, linuxParameters.
+/// Maximum swappiness (ecs-behaviour 1.3, linuxParameters).
 const SWAPPINESS_MAX: u32 = 100;
 
 /// SystemControl's documentation: parameters of the container's own IPC namespace.
