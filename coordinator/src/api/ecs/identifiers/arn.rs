@@ -15,7 +15,7 @@ pub(crate) fn arn(
     }
     let wrong = || {
         ApiError::invalid_parameter(format!(
-            "`{given}` is not the ARN of a {}; it should look like \
+            "`{given}` is not an ARN of the kind {}; it should look like \
              arn:aws:ecs:region:account:{kind}….",
             kind.trim_end_matches('/').replace('-', " ")
         ))
