@@ -21,7 +21,7 @@ use crate::{
         },
     },
     client::{Client, ClientError},
-    credentials::{self, ROOT_CREDENTIALS_FILE},
+    credentials::{self, METRICS_TOKEN_FILE, ROOT_CREDENTIALS_FILE, WEBHOOK_TOKEN_FILE},
     journal::{
         recovery,
         sqlite::{self, DamagedHistory, DamagedRow},
@@ -130,8 +130,8 @@ fn backup(settings: &Settings, to: &Path) -> Result<()> {
     sqlite::backup(&settings.data_dir, to)?;
     let bytes = fs_err::metadata(to)?.len();
     print(&format!(
-        "Wrote {} ({} KiB). It holds no keys: keep copies of {CA_FILE} and {ROOT_CREDENTIALS_FILE} of {} \
-         elsewhere too.",
+        "Wrote {} ({} KiB). It holds no keys: keep copies of {CA_FILE}, {ROOT_CREDENTIALS_FILE}, \
+         {METRICS_TOKEN_FILE} and {WEBHOOK_TOKEN_FILE} of {} elsewhere too.",
         to.display(),
         bytes / 1024,
         settings.data_dir.display()

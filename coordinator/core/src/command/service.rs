@@ -51,7 +51,7 @@ pub struct CreateService {
     pub definition: Option<RevisionRef>,
     /// Configuration without the capacity provider strategy.
     pub config: ServiceConfig,
-    /// As in [`RunTask`].
+    /// As in `RunTask`.
     pub capacity: Option<Vec<StrategyItem>>,
     pub tags: Tags,
     pub created_by: String,
