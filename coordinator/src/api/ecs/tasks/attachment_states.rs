@@ -56,11 +56,11 @@ pub(crate) async fn submit(
         changes.push(AttachmentStateChange { task, attachment, status });
     }
     let acknowledgment = Acknowledgment { acknowledgment: "ACCEPT" };
+    // Each round leaves out a task that has ended, or is the last.
     loop {
-        let (cluster, changes_now) = (cluster.clone(), changes.clone());
         let submit = AttachmentCommand::SubmitAttachmentStateChanges {
             cluster: cluster.clone(),
-            changes: changes_now,
+            changes: changes.clone(),
         };
         let Err(rejection) = api.try_submit(Command::Attachment(submit), |_, _| ()).await? else {
             return Ok(acknowledgment);
