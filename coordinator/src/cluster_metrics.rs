@@ -230,11 +230,9 @@ fn clusters(families: &mut Families, shown: &MetricsSnapshot) {
         ("longshore_services_desired_tasks", "Sum of the desired counts of services", |t| {
             t.services_desired
         }),
-        (
-            "longshore_services_running_tasks",
-            "Tasks of services that are RUNNING or DEACTIVATING",
-            |t| t.services_running,
-        ),
+        ("longshore_services_running_tasks", "Tasks of services that are RUNNING", |t| {
+            t.services_running
+        }),
         (
             "longshore_services_pending_tasks",
             "Tasks of services that are PROVISIONING on a host, PENDING or ACTIVATING",

@@ -97,11 +97,11 @@ impl Task {
     pub(super) fn counter(&self) -> TaskCounter {
         match self.phase {
             Phase::Provisioning | Phase::Pending | Phase::Activating => TaskCounter::Pending,
-            Phase::Running { .. } | Phase::Deactivating { started_at: Some(_) } => {
-                TaskCounter::Running
+            Phase::Running { .. } => TaskCounter::Running,
+            // ECS counts tasks in PENDING and RUNNING alone.
+            Phase::Deactivating { .. } | Phase::Stopping { .. } | Phase::Deprovisioning { .. } => {
+                TaskCounter::Neither
             }
-            Phase::Deactivating { started_at: None } => TaskCounter::Pending,
-            Phase::Stopping { .. } | Phase::Deprovisioning { .. } => TaskCounter::Neither,
         }
     }
 
@@ -196,12 +196,8 @@ impl Task {
                     false => Standing::Pending,
                 }
             }
-            Phase::Provisioning
-            | Phase::Pending
-            | Phase::Activating
-            | Phase::Deactivating { started_at: None } => Standing::LeavingPending,
-            Phase::Deactivating { started_at: Some(_) } => Standing::LeavingRunning,
-            Phase::Stopping { .. } => Standing::Stopping,
+            Phase::Provisioning | Phase::Pending | Phase::Activating => Standing::LeavingPending,
+            Phase::Deactivating { .. } | Phase::Stopping { .. } => Standing::Stopping,
             Phase::Deprovisioning { .. } => Standing::Deprovisioning,
             Phase::Running { .. } if !wanted => Standing::LeavingRunning,
             Phase::Running { .. } => match self.checked_health {

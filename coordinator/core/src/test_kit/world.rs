@@ -452,7 +452,17 @@ impl World {
 
     /// Starts a task that no service wants, with these attachments.
     pub fn start_alone_with(&mut self, host: HostId, attachments: Vec<AttachmentSpec>) -> TaskId {
-        self.start("app", host, TaskOptions { attachments, ..TaskOptions::default() })
+        self.start_alone_as_with("app", host, attachments)
+    }
+
+    /// The same, of this task definition.
+    pub fn start_alone_as_with(
+        &mut self,
+        family: &str,
+        host: HostId,
+        attachments: Vec<AttachmentSpec>,
+    ) -> TaskId {
+        self.start(family, host, TaskOptions { attachments, ..TaskOptions::default() })
     }
 
     fn start(&mut self, family: &str, host: HostId, options: TaskOptions) -> TaskId {

@@ -4,7 +4,7 @@ use longshore_common::{
     clock::Timestamp,
     id::{HostId, TaskId},
     protocol::ReportedPhase,
-    task::{StopCause, StopCode},
+    task::{HealthStatus, StopCause, StopCode},
 };
 
 use crate::{
@@ -258,6 +258,36 @@ fn task_that_exits_while_it_is_deactivating_is_ordered_to_stop() {
 }
 
 #[test]
+fn last_report_of_a_deprovisioning_task_counts_as_after_a_start() {
+    let mut world = World::with_hosts(1);
+    world.record(Recorder::default());
+    world.define("checked", 10, true);
+    let vip = AttachmentSpec { kind: AttachmentKind::ExternalResource, name: "vip".to_owned() };
+    let task = world.start_alone_as_with("checked", world.hosts[0], vec![vip]);
+    world.submit(task, 0, ATTACHED).unwrap();
+    world.set_health(task, HealthStatus::Healthy);
+    let cause = StopCause { code: StopCode::EssentialContainerExited, reason: "over".to_owned() };
+    world.report_containers(task, ReportedPhase::Stopped(cause), Vec::new());
+    assert_eq!(world.state.task(task).unwrap().phase.name(), "DEPROVISIONING");
+    assert_eq!(world.faults(), Vec::<String>::new());
+}
+
+#[test]
+fn deactivating_task_is_neither_running_nor_pending() {
+    let mut one = one(&[], &["proxy"]);
+    one.runs();
+    one.submit(0, ATTACHED);
+    let counts = |one: &One| {
+        let cluster = one.world.state.cluster(CLUSTER).unwrap();
+        let host = one.world.state.host(one.host).unwrap();
+        [cluster.running_tasks, cluster.pending_tasks, host.running_tasks, host.pending_tasks]
+    };
+    assert_eq!(counts(&one), [1, 0, 1, 0]);
+    one.stop();
+    assert_eq!((one.status(), counts(&one)), ("DEACTIVATING", [0; 4]));
+}
+
+#[test]
 fn attachment_that_fails_while_the_task_runs_stops_it() {
     let mut one = one(&["vip"], &["proxy"]);
     one.submit(0, ATTACHED);
@@ -347,7 +377,7 @@ fn tasks_of_a_service_have_the_attachments_of_its_tags_and_its_clusters() {
     world.attachments_follow();
     assert_eq!(world.counts(), "2 running, 0 pending");
     world.scale(1);
-    assert_eq!(world.counts(), "2 running, 0 pending", "one is DEACTIVATING");
+    assert_eq!(world.counts(), "1 running, 0 pending", "one is DEACTIVATING");
     world.attachments_follow();
     world.agents_work();
     assert_eq!(world.counts(), "1 running, 0 pending");

@@ -136,11 +136,14 @@ impl State {
             return;
         }
         self.service_task_ended(slot, cause, ran_briefly, at);
-        let from = self.tasks[slot].ordered();
+        let task = &self.tasks[slot];
+        let from = task.ordered();
+        let said = self.said_by(task.definition, report.or(task.report.as_deref()));
         self.change_attached(slot, |task| {
             if let Some(report) = report {
                 task.report = Some(Box::new(report.clone()));
             }
+            (task.checked_health, task.blocked) = said;
             task.deprovision(cause, ran_briefly, at);
         });
         self.reorder(slot, from, seq);

@@ -20,7 +20,7 @@ use crate::{
     },
     placement::HostSlot,
     state::{
-        ClusterSlot, ServiceTask, State, TaskSlot,
+        ClusterSlot, DefinitionSlot, ServiceTask, State, TaskSlot,
         changes::LogTo,
         cluster::shared,
         counter,
@@ -137,9 +137,8 @@ impl State {
 
     /// Puts a task into every index, without an order.
     pub(super) fn insert_task(&mut self, mut task: Task) {
-        let spec = &self.definition_at(task.definition).definition.spec;
-        task.checked_health = checked_health(&spec.container_definitions, task.report.as_deref());
-        task.blocked = is_blocked(&spec.container_definitions, task.report.as_deref());
+        let said = self.said_by(task.definition, task.report.as_deref());
+        (task.checked_health, task.blocked) = said;
         let (id, cluster, host) = (task.id, task.cluster, task.host);
         self.definitions.used(task.definition);
         self.clusters[cluster].index.reserve(host, &task.demand, task.group);
@@ -265,18 +264,12 @@ impl State {
         let task = &self.tasks[slot];
         let from = task.ordered();
         let mut next = task.phase.after(&report.phase, at);
-        let health = task.checked_health.and_then(|_| {
-            let spec = &self.definition_at(task.definition).definition.spec;
-            checked_health(&spec.container_definitions, Some(report))
-        });
-        let spec = &self.definition_at(task.definition).definition.spec;
-        let blocked = is_blocked(&spec.container_definitions, Some(report));
+        let said = self.said_by(task.definition, Some(report));
         self.set_deadlines(slot, false);
         self.change_task(slot, |task| {
             next = task.phase_with_attachments(next, &report.phase, at);
             task.phase = next.unwrap_or(task.phase);
-            task.checked_health = health;
-            task.blocked = blocked;
+            (task.checked_health, task.blocked) = said;
             task.version += 1;
             task.report = Some(Box::new(report.clone()));
         });
@@ -286,6 +279,17 @@ impl State {
         if next.is_some() {
             self.log_phase(slot);
         }
+    }
+
+    /// What a task's report says of its health, and whether it is blocked. Whoever keeps a report keeps
+    /// this with it, since a start derives it anew.
+    pub(super) fn said_by(
+        &self,
+        definition: DefinitionSlot,
+        report: Option<&TaskReport>,
+    ) -> (Option<HealthStatus>, bool) {
+        let containers = &self.definition_at(definition).definition.spec.container_definitions;
+        (checked_health(containers, report), is_blocked(containers, report))
     }
 
     pub(super) fn log_phase(&mut self, slot: TaskSlot) {
