@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn the_archive_holds_one_program_under_the_images_name_and_is_the_same_each_time() {
+    fn archive_holds_one_program_and_is_reproducible() {
         let bytes = archive().unwrap();
         assert_eq!(bytes, archive().unwrap());
         let files = files(&bytes);

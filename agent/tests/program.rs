@@ -175,7 +175,7 @@ fn says(output: &Output, message: &str) -> bool {
 }
 
 #[test]
-fn a_known_host_is_ready_without_coordinator_and_docker_and_stops_leaving_containers() {
+fn known_host_is_ready_without_coordinator_and_docker() {
     for signal in [Signal::TERM, Signal::INT] {
         let service = Service::start(None);
         let before = service.hear_until("READY=1");
@@ -204,7 +204,7 @@ fn the_watchdog_hears_of_the_agent_as_often_as_it_asks() {
 }
 
 #[test]
-fn a_service_manager_that_does_not_read_holds_nothing_up_and_hears_ready_later() {
+fn agent_waits_for_no_service_manager_that_does_not_read() {
     let mut service = Service::start_unheard();
     service.log_until(r#""message":"ready""#);
     service.hear_until("READY=1");

@@ -94,7 +94,7 @@ fn the_agent_starts_after_docker_and_lives_without_it() {
 }
 
 #[test]
-fn the_host_is_prepared_before_the_agent_starts_and_whether_or_not_it_could_be() {
+fn unit_prepares_the_host_before_the_agent_even_when_that_fails() {
     let unit = std::fs::read_to_string(unit("longshore-agent.service")).unwrap();
     assert!(unit.contains("\nExecStartPre=-+/usr/local/bin/longshore-agent prepare-host\n"));
 }

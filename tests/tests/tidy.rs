@@ -47,6 +47,8 @@ const CHANGE_OWNERS: [&str; 3] = [
     "coordinator/src/journal/lock.rs",
 ];
 const SHOWN: usize = 10;
+/// Maximum length of a test's name, in characters (CONTRIBUTING.md): longer ones are sentences.
+const TEST_NAME_CHARS_MAX: usize = 69;
 /// Maximum of lines of a file, of those of nine files in ten, and of the median one.
 const LINES_MAX: [usize; 3] = [700, 400, 150];
 
@@ -67,6 +69,15 @@ fn complaints(sources: &[Source]) -> String {
         if name != "tests.rs" && !text.starts_with("//!") {
             found.push(format!("{path}: begins without `//!` that says what it owns"));
         }
+        found.extend(test_names(text).filter(|name| name.len() > TEST_NAME_CHARS_MAX).map(
+            |name| {
+                let most = TEST_NAME_CHARS_MAX;
+                format!(
+                    "{path}: the test {name} has {} characters, at most {most} are allowed",
+                    name.len()
+                )
+            },
+        ));
         let is_under = |place: &&str| path == *place || path.starts_with(&format!("{place}/"));
         let is_test = path.split('/').any(|part| part == "tests" || part == "tests.rs");
         if !is_test && !CHANGE_OWNERS.iter().any(is_under) {
@@ -86,6 +97,18 @@ fn complaints(sources: &[Source]) -> String {
         }
     }
     found.join("\n")
+}
+
+/// The names of the functions that follow an attribute of a test.
+fn test_names(text: &str) -> impl Iterator<Item = &str> {
+    let mut awaits_name = false;
+    text.lines().filter_map(move |line| {
+        let line = line.trim();
+        awaits_name |= line.starts_with("#[test]") || line.starts_with("#[tokio::test");
+        let declared = line.strip_prefix("async ").unwrap_or(line).strip_prefix("fn ")?;
+        let name = declared.split('(').next()?;
+        std::mem::take(&mut awaits_name).then_some(name)
+    })
 }
 
 fn changes_owner(line: &str) -> bool {
@@ -272,6 +295,7 @@ fn circle_is_found_through_a_reexport() {
 #[test]
 fn what_is_untidy_is_complained_of() {
     let source = |path: &str, text: &str| Source { path: path.into(), text: text.into() };
+    let long = "a".repeat(TEST_NAME_CHARS_MAX + 1);
     let sources = [
         source("agent/src/utils.rs", "//! Things."),
         source("agent/src/host.rs", "use std::fs;"),
@@ -280,12 +304,17 @@ fn what_is_untidy_is_complained_of() {
         source("coordinator/src/api/ecs/placement.rs", "//! Shows.\nuse tokio::time;"),
         source("coordinator/src/pki.rs", "//! Keys.\nchown(&path, owner);\n// chown(it)"),
         source("common/src/data_directory.rs", "//! Folders.\nlchown(file, owner);"),
+        source(
+            "common/src/clock.rs",
+            &format!("//! Time.\nfn {long}() {{}}\n#[tokio::test]\nasync fn {long}() {{}}"),
+        ),
     ];
     expect![[r#"
         agent/src/utils.rs: name it after its one concept
         agent/src/host.rs: begins without `//!` that says what it owns
         agent/src/engine/plan.rs:2: `tokio` in the pure core
         coordinator/core/src/placement/filter.rs:2: `async fn` in the pure core
-        coordinator/src/pki.rs:2: `chown(&path, owner);` is forbidden to services"#]]
+        coordinator/src/pki.rs:2: `chown(&path, owner);` is forbidden to services
+        common/src/clock.rs: the test aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa has 70 characters, at most 69 are allowed"#]]
     .assert_eq(&complaints(&sources));
 }

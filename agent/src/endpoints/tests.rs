@@ -379,7 +379,7 @@ async fn many_questions_are_one_inspect() {
 }
 
 #[tokio::test]
-async fn an_address_that_is_given_to_another_container_is_no_longer_the_first_ones() {
+async fn address_belongs_to_the_container_that_was_given_it_last() {
     let rig = Rig::start(NetworkMode::Bridge).await;
     let from = rig.address_of(1, "app");
     assert_eq!(rig.get(from, "/v2/metadata").await.0, 200);

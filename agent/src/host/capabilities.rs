@@ -207,7 +207,7 @@ mod tests {
     };
 
     #[test]
-    fn while_docker_is_not_known_only_the_agents_own_capabilities_are_announced() {
+    fn agent_announces_only_its_own_capabilities_without_docker() {
         check(
             ALL,
             None,

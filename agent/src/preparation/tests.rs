@@ -24,7 +24,7 @@ fn files(keys: &[&str]) -> Needs {
 }
 
 #[tokio::test]
-async fn the_definition_wins_over_environment_files_and_the_first_file_over_the_next() {
+async fn definition_wins_over_environment_files_and_first_file_over_next() {
     let (_root, preparation) =
         store(&[("config/a.env", "OWN=file\nBOTH=a\n"), ("config/b.env", "BOTH=b\nLAST=b\n")]);
     let own = ("OWN".to_owned(), "definition".to_owned());

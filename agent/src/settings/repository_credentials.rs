@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_known_by_its_name_and_by_its_arn_whichever_each_side_gives() {
+    fn secret_is_found_by_name_or_arn_whichever_side_gives_which() {
         let whole = ARN.strip_suffix("-a1B2c3").unwrap();
         for known in [ARN, "ci/registry"] {
             for named in [ARN, "ci/registry"] {

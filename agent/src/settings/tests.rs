@@ -275,7 +275,7 @@ fn the_help_lists_the_subcommands_and_each_has_its_own() {
 
 /// The file that `make install` installs: every setting stands in it, as a comment.
 #[test]
-fn the_example_file_shows_every_setting_and_each_can_be_used_as_it_is_shown() {
+fn example_file_shows_every_setting_in_a_form_that_is_accepted() {
     let example = include_str!("../../../systemd/agent.toml");
     let as_installed = outcome(&["--coordinator=c"], "", example).unwrap();
     assert_eq!(as_installed.warnings, [""; 0]);

@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_deployment_goes_on_when_its_hook_says_so_and_a_hook_that_is_unwell_is_asked_again() {
+    async fn deployment_continues_when_its_hook_answers_after_a_failure() {
         use crate::{driver, journal::memory::MemoryDisk};
         use longshore_core::{
             model::deployment::DeploymentStatus,

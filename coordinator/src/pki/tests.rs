@@ -130,7 +130,7 @@ fn of_a_signing_request_only_the_key_counts() {
 }
 
 #[test]
-fn a_request_that_is_broken_unsigned_or_of_another_kind_of_key_is_refused() {
+fn request_that_is_broken_unsigned_or_of_a_foreign_key_is_refused() {
     for (bad, reason) in [
         (String::new(), BadSigningRequest::Unreadable),
         (

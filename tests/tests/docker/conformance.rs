@@ -79,7 +79,7 @@ async fn one_host() -> Fleet {
 }
 
 #[tokio::test]
-async fn what_a_definition_says_is_what_the_engine_was_told_and_the_rest_is_refused_by_name() {
+async fn definition_reaches_the_engine_whole_or_is_refused_by_name() {
     let agent_arguments = vec!["--gpus=GPU-a,GPU-b".to_owned()];
     let settings = FleetSettings { hosts: 1, agent_arguments, ..Default::default() };
     let fleet = Fleet::start(settings).await.unwrap();

@@ -25,7 +25,7 @@ fn limit(group: &str, controller: &str, v1: &str, v2: &str) -> String {
 }
 
 #[tokio::test]
-async fn containers_of_a_task_share_its_limits_and_the_group_goes_with_the_task() {
+async fn containers_share_their_tasks_limits_until_it_ends() {
     let cleanup = ["--task-cleanup-wait", "1s"].map(str::to_owned);
     let agent_arguments = cleanup.to_vec();
     let settings = FleetSettings { hosts: 1, agent_arguments, ..Default::default() };

@@ -139,7 +139,7 @@ print(json.dumps([filtered, [stream['logStreamName'] for stream in streams], gro
 }
 
 #[tokio::test]
-async fn long_lines_and_events_of_several_lines_are_whole_and_both_outputs_are_kept() {
+async fn long_lines_and_multiline_events_of_both_outputs_are_whole() {
     let fleet = Fleet::start(FleetSettings { hosts: 1, ..Default::default() }).await.unwrap();
     let (aws, client) = (fleet.aws(), fleet.ecs().unwrap().logs());
     // Docker cuts at 16,384 bytes, which is in the middle of one of the characters.

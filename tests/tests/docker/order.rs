@@ -127,7 +127,7 @@ async fn a_web_server_starts_after_its_migration_and_stops_before_its_sidecar() 
 }
 
 #[tokio::test]
-async fn a_failed_migration_keeps_the_web_server_from_starting_and_is_the_reason() {
+async fn web_server_does_not_start_when_its_migration_failed() {
     let host = OneHost::start().await;
     let task = host
         .run(
@@ -343,7 +343,7 @@ async fn a_worker_that_shares_its_processes_is_watched_by_its_sidecar() {
 }
 
 #[tokio::test]
-async fn a_proxy_waits_for_a_healthy_web_server_whose_pages_were_written_before() {
+async fn proxy_waits_for_a_healthy_web_server_after_its_pages() {
     let host = OneHost::start().await;
     let mounts = json!([{ "sourceVolume": "pages", "containerPath": "/pages" }]);
     let web = "trap 'exit 0' TERM; /bin/httpd -p 80 -h /pages; sleep 100000 & wait";

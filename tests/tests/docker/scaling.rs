@@ -91,7 +91,7 @@ fn kept_but_one(host: &str, running: &[Value]) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_launcher_that_fails_hangs_or_launches_the_wrong_number_leaks_nothing() {
+async fn launcher_that_fails_hangs_or_miscounts_leaks_nothing() {
     // Two for the one that is launched twice, and one for each that is launched again.
     let fleet = fleet(8, 1).await.unwrap();
     let (aws, client, machines) = (fleet.aws(), fleet.ecs().unwrap(), machines(&fleet).unwrap());

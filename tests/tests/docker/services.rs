@@ -251,7 +251,7 @@ async fn in_container(engine: &EngineApi, container: &str, command: &[&str]) {
 }
 
 #[tokio::test]
-async fn the_sick_are_replaced_the_drained_are_emptied_and_daemons_are_everywhere() {
+async fn sick_tasks_are_replaced_drained_hosts_emptied_daemons_kept() {
     let settings = FleetSettings { joining_later: 1, ..Default::default() };
     let mut fleet = Fleet::start(settings).await.unwrap();
     let (aws, client) = (fleet.aws(), fleet.ecs().unwrap());

@@ -190,7 +190,7 @@ impl Connect for Stuck {
 }
 
 #[tokio::test]
-async fn a_poll_given_up_leaves_the_connection_that_is_being_made_and_takes_an_old_one_with_it() {
+async fn poll_given_up_keeps_the_new_connection_and_ends_the_old() {
     let (host, fleet) = (HostId::new(1), FleetId::new(2));
     let peer = Peer { host, fleet, address: "simulated".into() };
     let stuck = Stuck::default();

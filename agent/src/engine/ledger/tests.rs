@@ -174,7 +174,7 @@ fn the_last_epoch_and_order_that_were_seen_are_kept() {
 }
 
 #[test]
-fn a_task_that_is_forgotten_leaves_nothing_and_its_other_generations_stay() {
+fn forgotten_task_leaves_nothing_but_its_other_generations() {
     let newer = TaskKey { generation: OTHER.generation + 1, ..OTHER };
     let newer = Batch { intents: vec![intent_for(newer)], ..observation(newer) };
     let forgotten = Batch { forgotten: vec![OTHER], ..Batch::default() };
@@ -279,7 +279,7 @@ fn a_ledger_of_the_first_format_is_read() {
 }
 
 #[test]
-fn images_are_remembered_until_they_are_gone_in_a_ledger_of_the_first_format_too() {
+fn ledger_remembers_images_until_they_are_gone_in_every_format() {
     let place = Place::new();
     place.sql(include_str!("tests/format-1.sql"));
     let image = |used_at| UsedImage {

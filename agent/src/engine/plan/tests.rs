@@ -285,7 +285,7 @@ fn a_container_without_an_id_is_left_alone() {
 }
 
 #[test]
-fn a_container_is_created_as_its_definition_says_under_a_name_that_never_changes() {
+fn container_is_created_by_its_definition_under_a_fixed_name() {
     let steps = app(Absent).steps();
     let [Some(Step::Create { name, config, .. })] = &steps[..] else { panic!("{steps:?}") };
     assert_eq!(*name, crate::task::names::docker_name("web", 3, "app", KEY));

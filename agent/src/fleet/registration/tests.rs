@@ -177,7 +177,7 @@ async fn host_registers_anew_when_another_start_of_the_coordinator_polls() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_first_registration_waits_a_little_for_docker_and_goes_on_without_it() {
+async fn first_registration_waits_briefly_for_docker_then_continues() {
     let before = Instant::now();
     let mut rig = rig(DockerReach::default(), vec![]);
     let (at, first) = rig.heard.recv().await.unwrap();

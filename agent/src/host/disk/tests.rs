@@ -75,7 +75,7 @@ fn percentages_are_rounded_up_and_of_nothing_is_none_used() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_file_system_that_hangs_is_waited_for_once_and_counts_as_it_was_seen_last() {
+async fn file_system_that_hangs_is_awaited_once_and_keeps_its_last_size() {
     let (answer, awaited) = oneshot::channel();
     let seen = file_system(10, GIB);
     let mut place = WatchedPath {

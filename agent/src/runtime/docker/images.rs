@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn a_listing_that_does_not_tell_a_containers_image_is_not_taken_for_one_without() {
+    fn listing_without_an_image_is_not_taken_for_an_unused_image() {
         let whole = DockerAnswer(Bytes::from_static(br#"[{"Id":"a","ImageID":"sha256:1"}]"#));
         assert_eq!(of_containers(&whole).unwrap(), BTreeSet::from(["sha256:1".to_owned()]));
         let odd = DockerAnswer(Bytes::from_static(br#"[{"Id":"a"}]"#));

@@ -174,7 +174,7 @@ fn an_unhealthy_task_is_replaced_before_it_is_stopped() {
 }
 
 #[test]
-fn without_room_for_a_replacement_one_unhealthy_task_at_a_time_goes_first() {
+fn unhealthy_tasks_stop_one_at_a_time_without_room_to_replace() {
     let mut world = World::with_hosts(2);
     world.define("checked", 10, true);
     world.create_named("s", "checked", bounded(3, 0, 100));

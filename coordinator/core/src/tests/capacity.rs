@@ -260,7 +260,7 @@ fn from_zero_hosts_exactly_as_many_are_launched_as_the_tasks_fill() {
 }
 
 #[test]
-fn tasks_are_split_by_base_and_weight_and_each_share_runs_on_its_own_hosts() {
+fn tasks_are_split_by_base_and_weight_over_each_providers_hosts() {
     let providers = vec![provider("a", scaling()), provider("b", scaling())];
     let mut world = World::with_providers(providers).with_definition(10);
     let tasks = world.run_by(vec![item("a", 1, 1), item("b", 0, 2)], 10);
@@ -624,7 +624,7 @@ impl World {
 }
 
 #[test]
-fn zones_are_evened_out_within_each_capacity_provider_so_that_shares_stay() {
+fn zones_are_balanced_within_each_capacity_provider() {
     let mut world = World::with_marks().with_definition(100);
     world.add_marked("FARGATE", "one");
     world.add_marked("FARGATE_SPOT", "one");
@@ -658,7 +658,7 @@ fn zones_are_evened_out_within_each_capacity_provider_so_that_shares_stay() {
 }
 
 #[test]
-fn a_dry_run_of_a_strategy_says_for_each_capacity_provider_what_then_happens() {
+fn dry_run_of_a_strategy_tells_each_capacity_providers_share() {
     let mut world = World::with_marks().with_definition(400);
     world.add_marked("FARGATE", "one");
     world.add_marked("FARGATE_SPOT", "one");

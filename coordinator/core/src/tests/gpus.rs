@@ -40,7 +40,7 @@ fn stopped(world: &mut World, host: HostId, task: TaskId) {
 }
 
 #[test]
-fn each_task_has_its_own_and_one_that_finds_too_few_is_refused_with_the_number() {
+fn each_task_has_gpus_of_its_own_and_is_refused_when_too_few() {
     let (mut world, host) = world("1");
     let (tasks, failures) = world.run(4);
     let of_tasks: Vec<_> = tasks.iter().map(|task| gpus_of(&world.state, *task)).collect();

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_task_is_counted_from_pending_to_stopped_and_its_room_is_free_only_then() {
+fn task_keeps_its_room_from_pending_until_stopped() {
     let (world, hosts) = World::with_hosts(1);
     let mut world = world.with_definition(100);
     let (tasks, _) = world.run(1);

@@ -96,7 +96,7 @@ fn a_cluster_without_hosts_lets_tasks_wait_for_the_first_one() {
 }
 
 #[test]
-fn launches_that_wait_follow_each_other_onto_a_host_that_has_room_for_many() {
+fn waiting_launches_all_go_to_a_host_that_has_room_for_many() {
     let mut world = World::new();
     world.put(create_cluster("web"));
     let mut world = world.with_definition(10);

@@ -122,7 +122,7 @@ async fn an_operation_is_found_by_its_target() {
 }
 
 #[tokio::test]
-async fn every_operation_of_ecs_that_is_not_built_says_so_and_others_do_not_exist() {
+async fn unbuilt_operation_of_ecs_says_so_and_others_do_not_exist() {
     let (edge, _) = edge();
     assert!(KNOWN_OPERATIONS.is_sorted());
     for name in KNOWN_OPERATIONS.iter().filter(|name| **name != "ListClusters") {

@@ -237,7 +237,7 @@ fn nesting_size_and_number_of_values_have_limits() {
 }
 
 #[test]
-fn a_clients_own_text_is_repeated_shortened_and_never_a_value_of_the_wrong_type() {
+fn refusal_shortens_the_clients_text_and_omits_wrong_values() {
     let refused = read(&format!(r#"{{"{}":1}}"#, "é".repeat(5000))).unwrap_err();
     assert!(refused.message.chars().count() < 300, "{}", refused.message);
     let refused = read(r#"{"family":"web","count":"hunter2"}"#).unwrap_err();

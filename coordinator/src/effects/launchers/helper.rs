@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_helper_runs_launchers_of_its_own_settings_and_tells_how_they_ended() {
+    async fn helper_runs_only_launchers_of_its_settings_and_tells_their_end() {
         let directory = tempfile::tempdir().unwrap();
         let program = directory.path().join("launcher");
         let text = "#!/bin/sh\ntest \"$1\" = terminate && { echo no >&2; exit 4; }\necho \"$1 $LONGSHORE_GROUP\"\n";

@@ -85,7 +85,7 @@ pub(super) const HONOURED: &[(&str, Proof)] = &[
     ("containerDefinitions[].firelensConfiguration.type", ROUTED),
     (
         "containerDefinitions[].firelensConfiguration.options",
-        Test("a_configuration_of_the_users_own_is_included_and_metadata_can_be_left_out"),
+        Test("configuration_includes_the_users_own_and_may_omit_metadata"),
     ),
     ("volumes[].efsVolumeConfiguration", FILES),
     ("volumes[].efsVolumeConfiguration.fileSystemId", FILES),

@@ -74,7 +74,7 @@ fn fluent_bit_is_told_where_lines_come_from_and_where_they_go() {
 }
 
 #[test]
-fn a_configuration_of_the_users_own_is_included_and_metadata_can_be_left_out() {
+fn configuration_includes_the_users_own_and_may_omit_metadata() {
     check(
         json!({ "type": "fluentbit", "options": {
             "enable-ecs-log-metadata": "false", "config-file-type": "file",

@@ -55,7 +55,7 @@ impl Rig {
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_room_is_short_all_stopped_tasks_but_the_newest_go_with_their_images() {
+async fn cleanup_keeps_only_the_newest_stopped_tasks_when_room_is_short() {
     let (mut rig, monitor) = rig();
     rig.exchange().await;
     rig.coordinator.run(task(9), of_image("c"));

@@ -78,7 +78,7 @@ async fn a_create_whose_reply_was_lost_is_adopted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_name_that_a_foreign_container_has_fails_the_task_and_leaves_it_alone() {
+async fn task_fails_and_touches_nothing_when_its_container_name_is_taken() {
     let mut rig = Rig::new();
     rig.exchange().await;
     let key = crate::task::key::TaskKey { task: task(1), generation: 1 };

@@ -334,7 +334,7 @@ async fn an_overtaken_poll_changes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_difference_in_what_is_desired_asks_for_a_manifest_and_absence_stops_nothing() {
+async fn digest_that_differs_asks_for_a_manifest_and_stops_nothing() {
     let mut rig = Rig::new();
     rig.exchange().await;
     rig.coordinator.run(task(1), one());

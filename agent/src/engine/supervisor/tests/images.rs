@@ -180,7 +180,7 @@ fn told(rig: &Rig) -> Vec<&str> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_coordinator_is_told_what_images_the_host_holds_once_and_when_that_changes() {
+async fn agent_tells_its_images_once_and_when_they_change() {
     let mut rig = rig();
     rig.idle(3).await;
     let first = told(&rig).len();

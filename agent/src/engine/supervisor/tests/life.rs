@@ -188,7 +188,7 @@ async fn a_missing_image_is_pulled_once_for_all_that_need_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_image_ordered_by_its_digest_is_pulled_by_it_and_only_where_it_is_not() {
+async fn image_is_pulled_by_its_ordered_digest_only_when_absent() {
     let mut rig = Rig::new();
     rig.fake.publish_image("registry/app@sha256:1", Behaviour::default());
     rig.fake.publish_image("registry/app:2", Behaviour::default());
@@ -270,7 +270,7 @@ async fn no_more_containers_start_at_once_than_is_set() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn containers_stay_until_the_end_is_acknowledged_and_the_clean_up_time_is_over() {
+async fn containers_stay_until_end_is_acknowledged_and_cleanup_is_due() {
     let mut rig = Rig::new();
     rig.exchange().await;
     rig.coordinator.run(task(1), one());

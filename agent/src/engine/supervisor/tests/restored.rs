@@ -91,7 +91,7 @@ async fn a_task_that_ended_is_not_launched_again_from_an_older_ledger() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_container_that_was_never_started_is_not_started_from_an_older_ledger() {
+async fn container_never_started_is_not_started_by_an_older_ledger() {
     let mut rig = Rig::new();
     rig.exchange().await;
     rig.fake.set_latency(Verb::Start, A_MINUTE);

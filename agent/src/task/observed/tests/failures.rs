@@ -305,7 +305,7 @@ fn a_start_that_lacks_something_else_than_the_container_is_given_up() {
 }
 
 #[test]
-fn a_stop_that_is_said_to_be_done_while_it_runs_becomes_a_kill_and_takes_its_time() {
+fn stop_said_to_be_done_becomes_a_kill_while_the_process_runs() {
     let mut history = history().running().stopping().afresh();
     for _ in 0..4 {
         let stopped = history.leaves().then(CallOutcome::Stopped(Ok(())));

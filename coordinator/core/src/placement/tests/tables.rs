@@ -178,7 +178,7 @@ fn spread_over_an_attribute_evens_out_its_values_not_its_hosts() {
 }
 
 #[test]
-fn by_default_tasks_go_to_the_zone_then_to_the_host_with_the_fewest_of_the_group() {
+fn default_placement_spreads_over_zones_then_over_hosts() {
     let zone = |name: &str| format!("{AVAILABILITY_ZONE}={name}");
     let (a, b) = (zone("a"), zone("b"));
     let index = cluster(&[
@@ -435,7 +435,7 @@ fn start_task_is_told_all_that_is_wrong_with_the_host_it_picked() {
 }
 
 #[test]
-fn a_host_whose_capacity_shrank_under_its_tasks_owes_and_takes_nothing_more() {
+fn host_whose_capacity_shrank_below_its_tasks_takes_nothing_more() {
     let mut index = cluster(&[(1024, 1024, &[])]);
     index.reserve(HostSlot(0), &demand(512, 512, &[]), WEB);
     index.set_capacity(HostSlot(0), &capacity(256, 2048));
@@ -454,7 +454,7 @@ fn a_host_whose_capacity_shrank_under_its_tasks_owes_and_takes_nothing_more() {
 }
 
 #[test]
-fn a_port_reserved_by_the_operator_while_a_task_has_it_stays_taken_after_the_task() {
+fn port_reserved_while_a_task_has_it_stays_taken_afterwards() {
     let mut index = cluster(&[(1024, 1024, &[])]);
     index.reserve(HostSlot(0), &demand(0, 64, &[8080]), WEB);
     let mut reserving = capacity(1024, 1024);

@@ -153,7 +153,7 @@ fn a_newer_deployment_supersedes_the_one_under_way() {
 }
 
 #[test]
-fn blue_green_runs_both_revisions_pauses_at_its_hook_and_cleans_up_after_the_bake() {
+fn blue_green_pauses_at_its_hook_and_cleans_up_after_the_bake() {
     let mut world = World::with_hosts(3);
     let mut config = replicas(3);
     config.deployment.strategy = DeploymentStrategy::BlueGreen;
@@ -233,7 +233,7 @@ fn a_pause_hook_that_times_out_rolls_back() {
 }
 
 #[test]
-fn an_alarm_that_goes_off_fails_the_deployment_and_one_that_was_off_at_the_start_is_ignored() {
+fn alarm_fails_the_deployment_unless_it_was_on_at_the_start() {
     let mut world = World::with_hosts(3);
     world.put_alarm("errors");
     world.put_alarm("noise");

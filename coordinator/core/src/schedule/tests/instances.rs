@@ -182,7 +182,7 @@ fn a_group_has_as_many_hosts_in_service_as_it_is_to_have() {
 }
 
 #[test]
-fn scale_in_takes_unprotected_instances_those_without_tasks_first_then_the_newest() {
+fn scale_in_takes_unprotected_idle_instances_first_then_newest() {
     let (mut world, mut launcher) = (world_with(config(0, 5, 4)), Launcher::default());
     settle(&mut world, &mut launcher);
     let ids: Vec<InstanceId> = world.group().instances.keys().copied().collect();
@@ -361,8 +361,7 @@ fn what_a_list_shows_is_put_right() {
 }
 
 #[test]
-fn an_instance_that_is_gone_is_replaced_but_not_while_its_agent_is_heard_nor_half_a_group_at_once()
-{
+fn missing_instance_is_replaced_unless_heard_or_half_a_group_is() {
     let (mut world, mut launcher) = (world_with(config(0, 9, 5)), Launcher::default());
     settle(&mut world, &mut launcher);
     let all: Vec<InstanceId> = launcher.machines.keys().copied().collect();

@@ -4,7 +4,7 @@ use super::*;
 use crate::command::{ClusterCommand, HostCommand, TagCommand};
 
 #[test]
-fn the_tasks_of_a_silent_host_are_replaced_after_lost_after_and_the_originals_stay() {
+fn tasks_of_a_silent_host_are_replaced_after_lost_after() {
     let mut world = World::with_hosts(4);
     world.create(replicas(8));
     world.settle();
@@ -330,7 +330,7 @@ fn lost_after_is_a_setting_of_the_cluster_and_of_the_service() {
 }
 
 #[test]
-fn half_of_the_hosts_lost_at_once_stops_replacing_until_they_are_back_or_the_operator_says_so() {
+fn mass_loss_pauses_replacing_until_hosts_return_or_are_given_up() {
     for overridden in [false, true] {
         let mut world = World::with_hosts(6);
         world.create(replicas(6));

@@ -608,7 +608,7 @@ async fn every_rule_of_capacity_providers_is_refused_with_its_reason() {
 }
 
 #[tokio::test]
-async fn what_goes_by_a_provider_is_shown_with_it_and_its_cluster_says_the_metric() {
+async fn tasks_show_their_provider_and_their_cluster_shows_its_metric() {
     let world = World::new().await;
     world.ecs("CreateCluster", json!({})).await;
     world.make_group("g", &[]).await;

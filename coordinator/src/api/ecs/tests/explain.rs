@@ -70,7 +70,7 @@ async fn a_dry_run_says_where_tasks_then_go_and_why_no_more_of_them() {
 }
 
 #[tokio::test]
-async fn a_dry_run_heeds_constraints_and_strategies_and_counts_room_beyond_what_is_asked() {
+async fn dry_run_heeds_constraints_and_counts_room_beyond_what_is_asked() {
     let (world, first) = World::scheduled().await;
     let second = world.host(1024, 1024, "zone-b").await;
     let of = |constraints: Value| {
@@ -118,7 +118,7 @@ async fn a_services_dry_run_is_of_what_it_lacks_or_would_lack() {
 }
 
 #[tokio::test]
-async fn a_tasks_place_is_explained_by_what_is_recorded_and_how_its_host_is_now() {
+async fn tasks_place_is_explained_by_its_record_and_its_hosts_state() {
     let (world, host) = World::scheduled().await;
     let of = json!({"family": "bound",
         "containerDefinitions": [{"name": "app", "image": "nginx", "memory": 64, "cpu": 10}],

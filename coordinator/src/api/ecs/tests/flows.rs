@@ -429,7 +429,7 @@ async fn a_task_is_shown_in_ecs_shape_from_its_start_to_its_end() {
 }
 
 #[tokio::test]
-async fn registered_minus_remaining_is_what_runs_and_a_full_host_says_what_is_missing() {
+async fn registered_minus_remaining_is_what_runs_until_a_host_is_full() {
     let world = World::new();
     world.done("CreateCluster", json!({})).await;
     let host = world.host(1024, 150, "zone-a").await;
@@ -531,7 +531,7 @@ async fn start_task_runs_where_it_is_told_and_says_why_not_elsewhere() {
 }
 
 #[tokio::test]
-async fn a_stopped_task_is_history_that_can_be_described_listed_and_stopped_again() {
+async fn stopped_task_can_be_described_listed_and_stopped_again() {
     let world = World::new();
     world.done("CreateCluster", json!({})).await;
     let host = world.host(1024, 1024, "zone-a").await;

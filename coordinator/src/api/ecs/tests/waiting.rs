@@ -73,7 +73,7 @@ async fn a_task_without_a_host_is_provisioning_wherever_it_is_shown() {
 }
 
 #[tokio::test]
-async fn a_list_of_tasks_shows_those_with_a_host_and_those_without_in_one_order() {
+async fn list_orders_tasks_with_a_host_and_without_together() {
     let world = world().await;
     world.host(1024, 128, "zone-a").await;
     let mut arns = Vec::new();

@@ -106,7 +106,7 @@ async fn more_than_an_update_may_have_is_sampled_and_said_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_session_ends_after_three_hours_and_gives_way_when_its_client_is_gone() {
+async fn session_ends_after_three_hours_or_when_its_client_is_gone() {
     let world = World::with_hosts(1).await;
     world.write(0, "a/app/1", 0, "line");
     let mut sessions = Vec::new();

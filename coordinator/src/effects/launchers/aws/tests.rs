@@ -210,7 +210,7 @@ async fn a_life(mut world: World, when: &str) -> World {
 }
 
 #[tokio::test]
-async fn aws_has_the_machines_that_there_are_to_be_and_ends_those_that_are_named() {
+async fn aws_launches_the_wanted_machines_and_ends_the_named_ones() {
     let world = a_life(World::new().await, "without a cut").await;
     let asked = world.asked();
     let told: Vec<&str> =
@@ -228,7 +228,7 @@ async fn aws_has_the_machines_that_there_are_to_be_and_ends_those_that_are_named
 }
 
 #[tokio::test]
-async fn a_coordinator_that_ends_at_any_call_launches_none_twice_and_leaves_none_behind() {
+async fn coordinator_killed_at_any_call_launches_none_twice() {
     let mut cuts = 0;
     for heard in [false, true] {
         for at in 1.. {
@@ -398,7 +398,7 @@ async fn a_group_that_aws_does_not_have_ends_nothing() {
 }
 
 #[tokio::test]
-async fn a_machine_that_aws_loses_is_asked_for_again_and_one_that_it_replaces_is_taken() {
+async fn machine_that_aws_loses_is_asked_for_again_or_taken_when_replaced() {
     let mut world = World::new().await;
     world.want(2).await;
     world = world.settle().await;
@@ -418,7 +418,7 @@ async fn a_machine_that_aws_loses_is_asked_for_again_and_one_that_it_replaces_is
 }
 
 #[tokio::test]
-async fn what_aws_launches_after_it_was_given_up_is_ended_before_its_record_goes() {
+async fn machine_launched_after_it_was_given_up_is_ended() {
     let mut world = World::new().await;
     world.aws.with(|group| group.is_full = true);
     world.want(1).await;

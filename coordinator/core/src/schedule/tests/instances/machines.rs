@@ -76,7 +76,7 @@ impl World {
 }
 
 #[test]
-fn a_machine_fills_the_instance_that_waits_longest_and_its_host_is_that_instance() {
+fn machine_fills_the_instance_that_waits_longest() {
     let mut world = world_with(config(0, 5, 1));
     world.asked_for();
     world.want(2).unwrap();
@@ -169,7 +169,7 @@ fn a_machine_that_is_missing_makes_room_for_another() {
 }
 
 #[test]
-fn what_nobody_asked_for_is_ended_when_it_lasts_and_a_replacement_by_the_launcher_is_not() {
+fn machine_nobody_asked_for_is_ended_unless_it_is_a_replacement() {
     let mut world = world_with(config(0, 5, 1));
     world.asked_for();
     world.machines(&[machine(1)]);

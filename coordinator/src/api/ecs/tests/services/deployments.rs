@@ -5,7 +5,7 @@ use longshore_core::command::AlarmCommand;
 use super::*;
 
 #[tokio::test]
-async fn a_service_starts_its_tasks_and_its_deployment_is_found_by_the_digits_of_its_id() {
+async fn services_deployment_is_found_by_the_digits_of_its_id() {
     let (world, host) = World::scheduled().await;
     world.create_service(json!({})).await;
     let pending = world.service().await;
